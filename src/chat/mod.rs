@@ -1,0 +1,4 @@
+//! The chat.
+pub mod effect;
+pub mod event;
+pub mod presence;

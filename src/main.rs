@@ -1,0 +1,2 @@
+//! alt-ws
+fn main() {}

@@ -1,0 +1,2 @@
+//! The Socket.IO protocol, revision 5.
+pub mod ack;
