@@ -1,2 +1,7 @@
-//! alt-ws
-fn main() {}
+//! The program `alt-ws`. What it can do is in [`cli`]; how, in the library.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

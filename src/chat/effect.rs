@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::chat::event::{Code, Message};
 use crate::chat::presence::PresenceChange;
 use crate::ids::{CoreId, MessageId, RoomId, SocketKey, Timestamp, UserId};
-use crate::socketio::ack::AckId;
+use crate::socketio::AckId;
 
 /// An event ready to be framed: its name and its arguments as JSON text without the enclosing brackets
 /// (`{"roomId":5}` or `1,"2"`), and the binary attachments its placeholders name.
@@ -269,6 +269,8 @@ pub struct Receipted {
 pub struct Joined {
     /// The room, in the form the request used.
     pub room: RoomId,
+    /// Who may enter.
+    pub user: UserId,
     /// Seq of its latest message, 0 when it has none.
     pub seq: u64,
     /// Messages of others that the user has not read, counted up to [`Joined::MAX_UNREAD`].

@@ -1,0 +1,136 @@
+//! A server for conformance suites: bare Engine.IO echo at `/engine.io/`, a Socket.IO echo application at
+//! `/socket.io/` with the namespaces `/` and `/custom`.
+//!
+//! `cargo run --release --example conformance -- --port 3000 [--cores 2]`
+//!
+//! It is also the smallest application on the server: everything but [`Echo`] is set-up.
+
+use std::collections::HashMap;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use alt_ws::chat::application::{Application, ConnectRequest, Now};
+use alt_ws::chat::effect::{Effect, OutEvent, Outcome};
+use alt_ws::chat::event::Online;
+use alt_ws::config::Origins;
+use alt_ws::engineio::session::Timings;
+use alt_ws::ids::{RoomId, SocketKey, UserId};
+use alt_ws::server::outbox::Bounds;
+use alt_ws::server::settings::{Audience, Protocol, Settings};
+use alt_ws::server::{Gate, Server};
+use alt_ws::socketio::{AckId, Event, PendingAcks};
+use clap::Parser;
+
+/// A server for conformance suites.
+#[derive(Parser)]
+struct Options {
+    /// Port to listen on, on all addresses.
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// Threads.
+    #[arg(long, default_value_t = 2)]
+    cores: usize,
+}
+
+/// Sends back what it gets.
+#[derive(Default)]
+struct Echo {
+    asked: HashMap<SocketKey, PendingAcks<()>>,
+}
+
+fn emit(to: SocketKey, name: &str, event: Event<'_>, ack: Option<AckId>) -> Effect {
+    let event = OutEvent { name: name.into(), args: event.args.raw().to_owned(), attachments: event.attachments };
+    Effect::Emit { to, event, ack }
+}
+
+impl Application for Echo {
+    fn connect(&mut self, to: SocketKey, request: ConnectRequest<'_>, _: Now, out: &mut Vec<Effect>) {
+        let args = request.payload.unwrap_or("{}").to_owned();
+        let event = OutEvent { name: "auth".into(), args, attachments: Vec::new() };
+        out.push(Effect::Emit { to, event, ack: None });
+    }
+
+    fn event(&mut self, socket: SocketKey, event: Event<'_>, ack: Option<AckId>, now: Now, out: &mut Vec<Effect>) {
+        match (&*event.name, ack) {
+            ("message", _) => out.push(emit(socket, "message-back", event, None)),
+            ("message-with-ack", Some(id)) => {
+                let args = event.args.raw().to_owned();
+                out.push(Effect::Ack { to: socket, id, args, attachments: event.attachments });
+            }
+            ("emit-with-ack", _) => {
+                let asked = self.asked.entry(socket).or_default();
+                if let Some(id) = asked.issue((), now.instant) {
+                    out.push(emit(socket, "emit-with-ack", event, Some(id)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn acknowledged(&mut self, socket: SocketKey, id: AckId, answer: Event<'_>, _: Now, out: &mut Vec<Effect>) {
+        if self.asked.get_mut(&socket).and_then(|asked| asked.take(id)).is_some() {
+            out.push(emit(socket, "emit-with-ack", answer, None));
+        }
+    }
+
+    fn disconnect(&mut self, socket: SocketKey, _: Now, _: &mut Vec<Effect>) {
+        self.asked.remove(&socket);
+    }
+
+    fn outcome(&mut self, _: Outcome, _: Online, _: Now, _: &mut Vec<Effect>) {}
+
+    fn timeout(&mut self, now: Now, _: &mut Vec<Effect>) {
+        for asked in self.asked.values_mut() {
+            while asked.expire(now.instant).is_some() {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.asked.values().filter_map(PendingAcks::deadline).min()
+    }
+
+    fn members(&self, _: &RoomId) -> &[SocketKey] {
+        &[]
+    }
+
+    fn sockets_of(&self, _: &UserId) -> &[SocketKey] {
+        &[]
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let options = Options::parse();
+    let settings = Settings {
+        // A dual-stack address, because suites say `localhost` and systems differ in what that is first.
+        listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, options.port)),
+        cores: options.cores,
+        mounts: vec![("/engine.io/", Protocol::EngineIoEcho), ("/socket.io/", Protocol::SocketIo)],
+        namespaces: &["/", "/custom"],
+        timings: Timings {
+            ping_interval: Duration::from_millis(300),
+            ping_timeout: Duration::from_millis(200),
+            upgrade_timeout: Duration::from_secs(10),
+            linger: Duration::from_secs(1),
+        },
+        max_payload: 1_000_000,
+        connect_timeout: Duration::from_secs(1),
+        gate: Gate::Open,
+        origins: Origins::Any,
+        outbox: Bounds { bytes: 4_000_000, age: Duration::from_secs(30) },
+        store: None,
+        audience: Audience::Contacts,
+        presence_grace: Duration::ZERO,
+        drain_timeout: Duration::from_secs(1),
+        max_connections_per_ip: None,
+        max_connections_per_user: None,
+        playground: None,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let server = Server::start(settings, |_| Echo::default())?;
+        println!("listening on {}", server.address());
+        tokio::signal::ctrl_c().await?;
+        server.stop().await;
+        Ok(())
+    })
+}

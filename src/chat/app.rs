@@ -1,0 +1,458 @@
+//! The chat application of one core: commands in, effects out.
+//!
+//! Owns the sockets' chat state (user, rooms, typing, limits) and the requests that wait for the store. Who is a
+//! member, what is stored and in which order is the store's to say; how bytes travel is the server's.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::application::{Application, ConnectRequest, Now};
+use super::command::{self, Command, Context, Limits, Send};
+use super::effect::{
+    Committed, Effect, Join, Joined, NewMessage, NewReceipt, Origin, Outcome, Record, RecordBody, Refusal,
+};
+use super::event::{self, Code, Failure, Message, Online};
+use super::limit::{Limiter, Rates, Verdict};
+use super::presence::PresenceChange;
+use super::rooms::{Interest, Rooms};
+use super::typing::{Expiries, Expiry, STOPS_AFTER, Started, Typing};
+use crate::ids::{CoreId, RoomId, SocketKey, UserId};
+use crate::socketio::AckId;
+use crate::socketio::Event;
+
+/// How this deployment's chat behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// What a payload may hold.
+    pub limits: Limits,
+    /// How much one socket may ask for.
+    pub rates: Rates,
+    /// Rooms that one socket may be in at a time.
+    pub rooms_per_socket: usize,
+}
+
+/// A full queue drains within a few commits; coming back sooner than this only fills it again.
+const BUSY_RETRY_MS: u64 = 1000;
+/// A store that is down is seldom back sooner.
+const UNAVAILABLE_RETRY_MS: u64 = 5000;
+
+/// The chat on one core.
+#[derive(Debug)]
+pub struct Chat {
+    core: CoreId,
+    settings: Settings,
+    sockets: HashMap<SocketKey, Socket>,
+    users: HashMap<UserId, Vec<SocketKey>>,
+    rooms: Rooms,
+    /// Bounded by the store's queue: a request enters only together with its record.
+    pending: HashMap<u64, Pending>,
+    last_request: u64,
+    expiries: Expiries,
+}
+
+#[derive(Debug)]
+struct Socket {
+    user: UserId,
+    username: Arc<str>,
+    rooms: Vec<RoomId>,
+    joining: usize,
+    typing: Typing,
+    limiter: Limiter,
+    /// Whether presence counts this socket: from the moment the user's conversations are known.
+    arrived: bool,
+}
+
+/// A request that waits for the store.
+#[derive(Debug)]
+struct Pending {
+    socket: SocketKey,
+    ack: Option<AckId>,
+    context: Context,
+    kind: PendingKind,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum PendingKind {
+    Join {
+        /// The client left again before the store answered.
+        left: bool,
+    },
+    Send,
+    Receipt,
+    Typing {
+        is_typing: bool,
+    },
+    Arrival,
+}
+
+impl Chat {
+    /// An empty chat for one core.
+    #[must_use]
+    pub fn new(core: CoreId, settings: Settings) -> Self {
+        Self {
+            core,
+            settings,
+            sockets: HashMap::new(),
+            users: HashMap::new(),
+            rooms: Rooms::default(),
+            pending: HashMap::new(),
+            last_request: 0,
+            expiries: Expiries::default(),
+        }
+    }
+
+    fn handle(&mut self, call: Call, command: Command, now: Now, out: &mut Vec<Effect>) {
+        match command {
+            Command::Join { room, since } => self.join(call, room, since, out),
+            Command::Leave { room } => self.leave(call, &room, now, out),
+            Command::Send(send) => self.send(call, send, out),
+            Command::Typing { room, is_typing } => self.typing(call, room, is_typing, now, out),
+            Command::Receipt { room, message, status, up_to } => {
+                let Some(socket) = self.sockets.get(&call.socket) else { return };
+                let receipt = NewReceipt { room, user: socket.user.clone(), message, status, up_to };
+                self.store(call, PendingKind::Receipt, RecordBody::Receipt(receipt), out);
+            }
+            Command::Presence(status) => {
+                let Some(socket) = self.sockets.get(&call.socket) else { return };
+                out.push(socket.presence(call.socket, PresenceChange::Chose(status)));
+                call.succeed("{\"ok\":true}".to_owned(), out);
+            }
+        }
+    }
+
+    fn join(&mut self, call: Call, room: RoomId, since: Option<u64>, out: &mut Vec<Effect>) {
+        let most = self.settings.rooms_per_socket;
+        let Some(socket) = self.sockets.get_mut(&call.socket) else { return };
+        if socket.rooms.len() + socket.joining >= most && !socket.rooms.contains(&room) {
+            let message = format!("A connection may be in at most {most} rooms");
+            return call.fail(&Failure { code: Code::TooLarge, message, retry_after_ms: None }, out);
+        }
+        socket.joining += 1;
+        let join = Join { room: room.clone(), user: socket.user.clone(), since };
+        if self.rooms.await_join(&room) == Interest::Began {
+            out.push(Effect::Watch(room));
+        }
+        self.store(call, PendingKind::Join { left: false }, RecordBody::Join(join), out);
+    }
+
+    fn leave(&mut self, call: Call, room: &RoomId, now: Now, out: &mut Vec<Effect>) {
+        let Some(socket) = self.sockets.get_mut(&call.socket) else { return };
+        if socket.joining > 0 {
+            for pending in self.pending.values_mut().filter(|pending| pending.socket == call.socket) {
+                if let PendingKind::Join { left } = &mut pending.kind
+                    && pending.context.room.as_ref() == Some(room)
+                {
+                    *left = true;
+                }
+            }
+        }
+        if let Some(position) = socket.rooms.iter().position(|joined| joined == room) {
+            socket.rooms.swap_remove(position);
+            if socket.typing.stop(room) {
+                out.push(typing_effect(call.socket, socket, room, false));
+            }
+            out.push(Effect::Broadcast {
+                room: room.clone(),
+                except: Some(call.socket),
+                event: event::user_left(&socket.user, &socket.username, room, now.wall),
+                volatile: false,
+            });
+            if self.rooms.remove(room, call.socket) == Interest::Ceased {
+                out.push(Effect::Unwatch(room.clone()));
+            }
+        }
+        call.succeed("{\"ok\":true}".to_owned(), out);
+    }
+
+    fn send(&mut self, call: Call, send: Send, out: &mut Vec<Effect>) {
+        let Some(socket) = self.sockets.get(&call.socket) else { return };
+        let message = NewMessage {
+            room: send.room,
+            user: socket.user.clone(),
+            username: Arc::clone(&socket.username),
+            content: send.content,
+            kind: send.kind,
+            attachments: send.attachments,
+            temp_id: send.temp_id,
+            client_msg_id: send.client_msg_id,
+        };
+        self.store(call, PendingKind::Send, RecordBody::Message(message), out);
+    }
+
+    /// Whoever is in the room is a member; of somebody who is not, the store must be asked.
+    fn typing(&mut self, call: Call, room: RoomId, is_typing: bool, now: Now, out: &mut Vec<Effect>) {
+        let Some(socket) = self.sockets.get(&call.socket) else { return };
+        if socket.rooms.contains(&room) {
+            self.show_typing(call.socket, &room, is_typing, now, out);
+            return call.succeed("{\"ok\":true}".to_owned(), out);
+        }
+        let access = RecordBody::Access { room, user: socket.user.clone() };
+        self.store(call, PendingKind::Typing { is_typing }, access, out);
+    }
+
+    fn show_typing(&mut self, key: SocketKey, room: &RoomId, is_typing: bool, now: Now, out: &mut Vec<Effect>) {
+        let Some(socket) = self.sockets.get_mut(&key) else { return };
+        let is_news = if is_typing {
+            let started = socket.typing.start(room, now.instant);
+            if started == Started::First {
+                self.expiries.push(now.instant + STOPS_AFTER, key, room.clone());
+            }
+            started != Started::Known
+        } else {
+            socket.typing.stop(room)
+        };
+        if is_news {
+            out.push(typing_effect(key, socket, room, is_typing));
+        }
+    }
+
+    fn store(&mut self, call: Call, kind: PendingKind, body: RecordBody, out: &mut Vec<Effect>) {
+        self.last_request += 1;
+        let origin = Origin { core: self.core, socket: call.socket, request: self.last_request };
+        let Call { socket, ack, context } = call;
+        self.pending.insert(self.last_request, Pending { socket, ack, context, kind });
+        out.push(Effect::Store(Record { origin, body }));
+    }
+
+    fn committed(&mut self, pending: Pending, committed: Committed, online: &Online, now: Now, out: &mut Vec<Effect>) {
+        let Pending { socket, ack, context, kind } = pending;
+        let call = Call { socket, ack, context };
+        match committed {
+            Committed::Message { message, .. } => sent(&call, &message, out),
+            Committed::Receipt(_) => call.succeed("{\"ok\":true}".to_owned(), out),
+            Committed::Joined(joined) => {
+                let left = kind == PendingKind::Join { left: true };
+                self.joined(&call, &joined, left, online, now, out);
+            }
+            Committed::Access => {
+                if let (PendingKind::Typing { is_typing }, Some(room)) = (kind, &call.context.room) {
+                    self.show_typing(call.socket, room, is_typing, now, out);
+                }
+                call.succeed("{\"ok\":true}".to_owned(), out);
+            }
+            Committed::Conversations(conversations) => self.arrived(call.socket, conversations, out),
+        }
+    }
+
+    /// The answer is a fence: from here on every commit of the room reaches this socket, and none before it does.
+    fn joined(&mut self, call: &Call, joined: &Joined, left: bool, online: &Online, now: Now, out: &mut Vec<Effect>) {
+        let room = &joined.room;
+        if let Some(socket) = self.sockets.get_mut(&call.socket) {
+            let entered = !left && self.rooms.insert(room, call.socket);
+            if entered {
+                socket.rooms.push(room.clone());
+            }
+            let event = event::room_joined(joined, online, now.wall);
+            out.push(Effect::Emit { to: call.socket, event, ack: None });
+            if let Some(id) = call.ack {
+                out.push(ack(call.socket, id, event::joined_ack(joined, online, now.wall)));
+            }
+            if entered {
+                out.push(Effect::Broadcast {
+                    room: room.clone(),
+                    except: Some(call.socket),
+                    event: event::user_joined(&socket.user, &socket.username, room, now.wall),
+                    volatile: false,
+                });
+            }
+        }
+        self.settle_join(call.socket, room, out);
+    }
+
+    fn settle_join(&mut self, socket: SocketKey, room: &RoomId, out: &mut Vec<Effect>) {
+        if let Some(socket) = self.sockets.get_mut(&socket) {
+            socket.joining = socket.joining.saturating_sub(1);
+        }
+        if self.rooms.settle_join(room) == Interest::Ceased {
+            out.push(Effect::Unwatch(room.clone()));
+        }
+    }
+
+    fn arrived(&mut self, key: SocketKey, conversations: Vec<RoomId>, out: &mut Vec<Effect>) {
+        if let Some(socket) = self.sockets.get_mut(&key) {
+            socket.arrived = true;
+            out.push(socket.presence(key, PresenceChange::Arrived { conversations }));
+        }
+    }
+
+    fn refused(&mut self, pending: Pending, refusal: Refusal, out: &mut Vec<Effect>) {
+        let Pending { socket, ack, context, kind } = pending;
+        match kind {
+            // Without the store nobody's contacts are known, but the user is here all the same.
+            PendingKind::Arrival => return self.arrived(socket, Vec::new(), out),
+            PendingKind::Join { .. } => {
+                if let Some(room) = &context.room {
+                    self.settle_join(socket, room, out);
+                }
+            }
+            PendingKind::Send | PendingKind::Receipt | PendingKind::Typing { .. } => {}
+        }
+        if self.sockets.contains_key(&socket) {
+            Call { socket, ack, context }.fail(&failure(refusal, &kind), out);
+        }
+    }
+}
+
+impl Socket {
+    fn presence(&self, socket: SocketKey, change: PresenceChange) -> Effect {
+        Effect::Presence { user: self.user.clone(), username: Arc::clone(&self.username), socket, change }
+    }
+}
+
+/// An event being answered.
+#[derive(Debug)]
+struct Call {
+    socket: SocketKey,
+    ack: Option<AckId>,
+    context: Context,
+}
+
+impl Call {
+    fn succeed(&self, answer: String, out: &mut Vec<Effect>) {
+        if let Some(id) = self.ack {
+            out.push(ack(self.socket, id, answer));
+        }
+    }
+
+    /// Clients of the old service listen for `error`, newer ones look at the ack: both are told.
+    fn fail(&self, failure: &Failure, out: &mut Vec<Effect>) {
+        let event = event::error(failure, &self.context);
+        out.push(Effect::Emit { to: self.socket, event, ack: None });
+        self.succeed(event::error_ack(failure), out);
+    }
+}
+
+fn ack(to: SocketKey, id: AckId, args: String) -> Effect {
+    Effect::Ack { to, id, args, attachments: Vec::new() }
+}
+
+fn sent(call: &Call, message: &Message, out: &mut Vec<Effect>) {
+    out.push(Effect::Emit { to: call.socket, event: event::message_ack(message), ack: None });
+    call.succeed(event::message_ack_reply(message), out);
+}
+
+fn typing_effect(key: SocketKey, socket: &Socket, room: &RoomId, is_typing: bool) -> Effect {
+    Effect::Broadcast {
+        room: room.clone(),
+        except: Some(key),
+        event: event::typing_user(&socket.user, &socket.username, room, is_typing),
+        volatile: true,
+    }
+}
+
+fn failure(refusal: Refusal, kind: &PendingKind) -> Failure {
+    let message = match (refusal, kind) {
+        (Refusal::NotMember, _) => "Access denied to this room".to_owned(),
+        (_, PendingKind::Join { .. }) => "Failed to join room".to_owned(),
+        (_, PendingKind::Send) => "Failed to send message".to_owned(),
+        (refusal, _) => {
+            let mut text = refusal.to_string();
+            text.get_mut(..1).into_iter().for_each(str::make_ascii_uppercase);
+            text
+        }
+    };
+    let retry_after_ms = match refusal {
+        Refusal::Busy => Some(BUSY_RETRY_MS),
+        Refusal::Unavailable | Refusal::StorageFull => Some(UNAVAILABLE_RETRY_MS),
+        Refusal::NotMember | Refusal::NoSuchMessage | Refusal::OwnMessage | Refusal::Internal => None,
+    };
+    Failure { code: refusal.code(), message, retry_after_ms }
+}
+
+impl Application for Chat {
+    fn connect(&mut self, socket: SocketKey, request: ConnectRequest<'_>, now: Now, out: &mut Vec<Effect>) {
+        let Some(claims) = request.claims else {
+            // A chat without users makes no sense: the server is set up wrongly, and lets nobody in.
+            out.push(Effect::Disconnect { socket, reason: "no_claims" });
+            return;
+        };
+        self.users.entry(claims.user.clone()).or_default().push(socket);
+        let conversations = RecordBody::Conversations { user: claims.user.clone() };
+        let state = Socket {
+            user: claims.user,
+            username: claims.username,
+            rooms: Vec::new(),
+            joining: 0,
+            typing: Typing::default(),
+            limiter: Limiter::new(self.settings.rates, now.instant),
+            arrived: false,
+        };
+        self.sockets.insert(socket, state);
+        let call = Call { socket, ack: None, context: Context::default() };
+        self.store(call, PendingKind::Arrival, conversations, out);
+    }
+
+    fn event(&mut self, key: SocketKey, event: Event<'_>, ack: Option<AckId>, now: Now, out: &mut Vec<Effect>) {
+        let Some(socket) = self.sockets.get_mut(&key) else { return };
+        let size = event.name.len() + event.args.raw().len();
+        let verdict = socket.limiter.take(self.settings.rates, size, now.instant);
+        let (context, command) = command::parse(&event.name, event.args.first(), &self.settings.limits);
+        let call = Call { socket: key, ack, context };
+        match (verdict, command) {
+            (Verdict::Pass, Ok(command)) => self.handle(call, command, now, out),
+            (Verdict::Pass, Err(failure)) => call.fail(&failure, out),
+            (Verdict::Limited { retry_after }, _) => {
+                let retry_after_ms = u64::try_from(retry_after.as_millis()).ok().map(|ms| ms.max(1));
+                let message = "Too many events: slow down".to_owned();
+                call.fail(&Failure { code: Code::RateLimited, message, retry_after_ms }, out);
+            }
+            (Verdict::Disconnect, _) => out.push(Effect::Disconnect { socket: key, reason: "rate_limited" }),
+        }
+    }
+
+    /// The chat asks no client for an acknowledgement, so there is none to wait for.
+    fn acknowledged(&mut self, _: SocketKey, _: AckId, _: Event<'_>, _: Now, _: &mut Vec<Effect>) {}
+
+    fn disconnect(&mut self, key: SocketKey, _now: Now, out: &mut Vec<Effect>) {
+        let Some(mut socket) = self.sockets.remove(&key) else { return };
+        for room in socket.typing.stop_all() {
+            out.push(typing_effect(key, &socket, &room, false));
+        }
+        for room in &socket.rooms {
+            if self.rooms.remove(room, key) == Interest::Ceased {
+                out.push(Effect::Unwatch(room.clone()));
+            }
+        }
+        if let Some(sockets) = self.users.get_mut(&socket.user) {
+            sockets.retain(|other| *other != key);
+            if sockets.is_empty() {
+                self.users.remove(&socket.user);
+            }
+        }
+        if socket.arrived {
+            out.push(socket.presence(key, PresenceChange::Left));
+        }
+    }
+
+    fn outcome(&mut self, outcome: Outcome, online: Online, now: Now, out: &mut Vec<Effect>) {
+        let Some(pending) = self.pending.remove(&outcome.origin.request) else { return };
+        match outcome.result {
+            Ok(committed) => self.committed(pending, committed, &online, now, out),
+            Err(refusal) => self.refused(pending, refusal, out),
+        }
+    }
+
+    fn timeout(&mut self, now: Now, out: &mut Vec<Effect>) {
+        while let Some((key, room)) = self.expiries.pop_due(now.instant) {
+            let Some(socket) = self.sockets.get_mut(&key) else { continue };
+            match socket.typing.expire(&room, now.instant) {
+                Expiry::Over => out.push(typing_effect(key, socket, &room, false)),
+                Expiry::Until(due) => self.expiries.push(due, key, room),
+                Expiry::Stopped => {}
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.expiries.deadline()
+    }
+
+    fn members(&self, room: &RoomId) -> &[SocketKey] {
+        self.rooms.members(room)
+    }
+
+    fn sockets_of(&self, user: &UserId) -> &[SocketKey] {
+        self.users.get(user).map_or(&[], Vec::as_slice)
+    }
+}

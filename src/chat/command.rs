@@ -1,0 +1,441 @@
+//! Client events: the one place where their JSON becomes a [`Command`].
+//!
+//! Owns the field names, the synonyms and the limits of what a client may send. Knows nothing of who may do it.
+//! Fields that name an author, a time or an id are not even looked at.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::effect::ReceiptStatus;
+use super::event::{Code, Failure};
+use super::presence::Status;
+use crate::ids::{MessageId, RoomId};
+
+/// What a client asks for, one variant per event (two where an event comes in a pair).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `room:join`.
+    Join {
+        /// Which room.
+        room: RoomId,
+        /// The last seq the client has.
+        since: Option<u64>,
+    },
+    /// `room:leave`.
+    Leave {
+        /// Which room.
+        room: RoomId,
+    },
+    /// `message:send`.
+    Send(Send),
+    /// `typing:start` and `typing:stop`.
+    Typing {
+        /// Where.
+        room: RoomId,
+        /// Start or stop.
+        is_typing: bool,
+    },
+    /// `message:delivered` and `message:read`.
+    Receipt {
+        /// The room of the message.
+        room: RoomId,
+        /// Which message.
+        message: MessageId,
+        /// Delivered or read.
+        status: ReceiptStatus,
+        /// Everything up to that message.
+        up_to: bool,
+    },
+    /// `presence:update`.
+    Presence(Status),
+}
+
+/// The fields of `message:send`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Send {
+    /// Where to.
+    pub room: RoomId,
+    /// The text; empty only with attachments.
+    pub content: String,
+    /// `text` when not given.
+    pub kind: String,
+    /// A JSON array of objects.
+    pub attachments: String,
+    /// Raw JSON, a string or a number.
+    pub temp_id: Option<String>,
+    /// The key of idempotency.
+    pub client_msg_id: Option<String>,
+}
+
+/// What an `error` event repeats, so that the client knows what it is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Context {
+    /// The client's event.
+    pub event: String,
+    /// Its room, when it named one.
+    pub room: Option<RoomId>,
+    /// Its `tempId`, raw JSON.
+    pub temp_id: Option<String>,
+    /// Its `clientMsgId`.
+    pub client_msg_id: Option<String>,
+}
+
+/// The limits that a deployment may set.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Longest `content`, in bytes of UTF-8.
+    pub max_message_bytes: usize,
+}
+
+/// Attachments of one message: as many as the contract allows.
+pub const MAX_ATTACHMENTS: usize = 10;
+/// JSON text of one attachment, in bytes.
+pub const MAX_ATTACHMENT_BYTES: usize = 4096;
+/// JSON text of a `tempId`, in bytes; it is only echoed.
+pub const MAX_TEMP_ID_BYTES: usize = 256;
+/// Characters of a `clientMsgId`.
+pub const MAX_CLIENT_MSG_ID_CHARS: usize = 64;
+/// Characters of a message's `type`.
+pub const MAX_KIND_CHARS: usize = 32;
+
+/// Every field that any event takes, unread.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Payload<'a> {
+    #[serde(borrow)]
+    room_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    conversation_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    since: Option<&'a RawValue>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    attachments: Option<&'a RawValue>,
+    #[serde(borrow)]
+    temp_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    client_msg_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    up_to: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+}
+
+impl Failure {
+    /// The client's event is not what the contract says.
+    #[must_use]
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self { code: Code::BadRequest, message: message.into(), retry_after_ms: None }
+    }
+
+    fn too_large(message: String) -> Self {
+        Self { code: Code::TooLarge, message, retry_after_ms: None }
+    }
+}
+
+/// Reads the event `name` with its first argument. The context is filled in as far as the payload could be read, also
+/// when the command could not.
+///
+/// # Errors
+/// A [`Failure`] that says which field is wrong and what it takes; the fault is the client's.
+pub fn parse(name: &str, argument: Option<&str>, limits: &Limits) -> (Context, Result<Command, Failure>) {
+    let mut context = Context { event: shown_name(name), ..Context::default() };
+    let command = read(name, argument, limits, &mut context);
+    (context, command)
+}
+
+/// A name from the network, short and harmless enough to be echoed and logged.
+fn shown_name(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+fn read(name: &str, argument: Option<&str>, limits: &Limits, context: &mut Context) -> Result<Command, Failure> {
+    let known = match name {
+        "room:join" | "room:leave" | "message:send" | "typing:start" | "typing:stop" => true,
+        "message:delivered" | "message:read" | "presence:update" => true,
+        "message:history" | "auth:refresh" => {
+            return Err(Failure::bad_request(format!("{name} is not available in this version of the server")));
+        }
+        _ => false,
+    };
+    if !known {
+        return Err(Failure::bad_request(format!("Unknown event {}", context.event)));
+    }
+    let payload: Payload<'_> = argument
+        .filter(|text| text.starts_with('{'))
+        .and_then(|text| serde_json::from_str(text).ok())
+        .ok_or_else(|| Failure::bad_request(format!("{name} takes one object with each field at most once")))?;
+    let echoes = echoes(&payload, context);
+    if name == "presence:update" {
+        echoes?;
+        return Ok(Command::Presence(status(payload.status)?));
+    }
+    let room = room(&payload)?;
+    context.room = Some(room.clone());
+    echoes?;
+    match name {
+        "room:join" => Ok(Command::Join { room, since: optional(payload.since, "since", "a seq, 0 or greater")? }),
+        "room:leave" => Ok(Command::Leave { room }),
+        "typing:start" => Ok(Command::Typing { room, is_typing: true }),
+        "typing:stop" => Ok(Command::Typing { room, is_typing: false }),
+        "message:delivered" => receipt(&payload, room, ReceiptStatus::Delivered),
+        "message:read" => receipt(&payload, room, ReceiptStatus::Read),
+        _ => send(&payload, room, limits, context).map(Command::Send),
+    }
+}
+
+/// A JSON `null` counts as a field not given, as JavaScript clients send both for "nothing".
+fn given(field: Option<&RawValue>) -> Option<&str> {
+    field.map(RawValue::get).filter(|text| *text != "null")
+}
+
+fn optional<'a, T: Deserialize<'a>>(
+    field: Option<&'a RawValue>,
+    name: &str,
+    takes: &str,
+) -> Result<Option<T>, Failure> {
+    given(field)
+        .map(|text| serde_json::from_str(text).map_err(|_| Failure::bad_request(format!("{name} must be {takes}"))))
+        .transpose()
+}
+
+fn required<'a, T: Deserialize<'a>>(field: Option<&'a RawValue>, name: &str, takes: &str) -> Result<T, Failure> {
+    optional(field, name, takes)?.ok_or_else(|| Failure::bad_request(format!("{name} is missing: it must be {takes}")))
+}
+
+fn room(payload: &Payload<'_>) -> Result<RoomId, Failure> {
+    let field = if given(payload.room_id).is_some() { payload.room_id } else { payload.conversation_id };
+    required(field, "roomId", "a string of 1 to 128 bytes without control characters, or an integer")
+}
+
+fn status(field: Option<&RawValue>) -> Result<Status, Failure> {
+    required(field, "status", "one of online, away, busy, offline")
+}
+
+fn echoes(payload: &Payload<'_>, context: &mut Context) -> Result<(), Failure> {
+    if let Some(text) = given(payload.temp_id) {
+        let is_scalar = text.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit());
+        if !is_scalar || text.len() > MAX_TEMP_ID_BYTES || !is_valid_unicode(text) {
+            let takes = format!("tempId must be a string or a number of at most {MAX_TEMP_ID_BYTES} bytes");
+            return Err(Failure::bad_request(takes));
+        }
+        context.temp_id = Some(text.to_owned());
+    }
+    let id: Option<String> = optional(payload.client_msg_id, "clientMsgId", "a string of 1 to 64 characters")?;
+    if let Some(id) = id {
+        let length = id.chars().count();
+        if length == 0 || length > MAX_CLIENT_MSG_ID_CHARS || id.contains('\0') {
+            return Err(Failure::bad_request("clientMsgId must be a string of 1 to 64 characters"));
+        }
+        context.client_msg_id = Some(id);
+    }
+    Ok(())
+}
+
+/// Raw JSON may hold escaped lone surrogates, which are no text and which no database would take.
+fn is_valid_unicode(json: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(json).is_ok()
+}
+
+fn receipt(payload: &Payload<'_>, room: RoomId, status: ReceiptStatus) -> Result<Command, Failure> {
+    const TAKES: &str = "the 24 hexadecimal digits of a message id";
+    let text: String = required(payload.message_id, "messageId", TAKES)?;
+    let message = MessageId::parse(&text).ok_or_else(|| Failure::bad_request(format!("messageId must be {TAKES}")))?;
+    let up_to = optional(payload.up_to, "upTo", "true or false")?.unwrap_or(false);
+    Ok(Command::Receipt { room, message, status, up_to })
+}
+
+fn send(payload: &Payload<'_>, room: RoomId, limits: &Limits, context: &Context) -> Result<Send, Failure> {
+    let kind: String = optional(payload.kind, "type", "a string")?.unwrap_or_else(|| "text".to_owned());
+    let kind_is_fine = (1..=MAX_KIND_CHARS).contains(&kind.len())
+        && kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b));
+    if !kind_is_fine {
+        return Err(Failure::bad_request("type must be 1 to 32 characters of a-z, 0-9, _ . -"));
+    }
+    let (attachments, count) = attachments(payload.attachments)?;
+    let content: String = optional(payload.content, "content", "a string of valid Unicode")?.unwrap_or_default();
+    if content.len() > limits.max_message_bytes {
+        let most = limits.max_message_bytes;
+        return Err(Failure::too_large(format!("content is longer than {most} bytes")));
+    }
+    if content.contains('\0') {
+        return Err(Failure::bad_request("content must not contain the NUL character"));
+    }
+    if content.is_empty() && count == 0 {
+        return Err(Failure::bad_request("content must not be empty unless there are attachments"));
+    }
+    let Context { temp_id, client_msg_id, .. } = context.clone();
+    Ok(Send { room, content, kind, attachments, temp_id, client_msg_id })
+}
+
+fn attachments(field: Option<&RawValue>) -> Result<(String, usize), Failure> {
+    let list: Vec<&RawValue> = optional(field, "attachments", "an array of objects")?.unwrap_or_default();
+    if list.len() > MAX_ATTACHMENTS {
+        return Err(Failure::too_large(format!("a message takes at most {MAX_ATTACHMENTS} attachments")));
+    }
+    for item in &list {
+        if item.get().len() > MAX_ATTACHMENT_BYTES {
+            return Err(Failure::too_large(format!(
+                "an attachment takes at most {MAX_ATTACHMENT_BYTES} bytes of JSON"
+            )));
+        }
+        match serde_json::from_str(item.get()) {
+            Ok(serde_json::Value::Object(object)) if !object.contains_key("_placeholder") && !holds_nul(&object) => {
+                if object.get("data").is_some_and(|data| data.get("_placeholder").is_some()) {
+                    return Err(Failure::bad_request(
+                        "attachments with binary data are not available in this version of the server: send a url",
+                    ));
+                }
+            }
+            _ => return Err(Failure::bad_request("attachments must be an array of objects without NUL characters")),
+        }
+    }
+    Ok((super::json::array(list.iter().map(|item| item.get().to_owned())), list.len()))
+}
+
+fn holds_nul(object: &serde_json::Map<String, serde_json::Value>) -> bool {
+    fn value_holds_nul(value: &serde_json::Value) -> bool {
+        match value {
+            serde_json::Value::String(text) => text.contains('\0'),
+            serde_json::Value::Array(items) => items.iter().any(value_holds_nul),
+            serde_json::Value::Object(object) => holds_nul(object),
+            _ => false,
+        }
+    }
+    object.iter().any(|(key, value)| key.contains('\0') || value_holds_nul(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { max_message_bytes: 100 };
+
+    fn command(name: &str, json: &str) -> Result<Command, Code> {
+        parse(name, Some(json), &LIMITS).1.map_err(|failure| failure.code)
+    }
+
+    fn room(text: &str) -> RoomId {
+        RoomId::from_text(text).unwrap()
+    }
+
+    fn text_message(content: &str) -> Send {
+        Send {
+            room: room("r"),
+            content: content.to_owned(),
+            kind: "text".to_owned(),
+            attachments: "[]".to_owned(),
+            temp_id: None,
+            client_msg_id: None,
+        }
+    }
+
+    #[test]
+    fn every_event_of_the_contract_becomes_its_command() {
+        let id = "65b0f1a2c3d4e5f601020304";
+        let message = MessageId::parse(id).unwrap();
+        let receipt = |status, up_to| Command::Receipt { room: room("r"), message, status, up_to };
+        let cases = [
+            ("room:join", r#"{"roomId":"r"}"#.to_owned(), Command::Join { room: room("r"), since: None }),
+            ("room:join", r#"{"roomId":5,"since":7}"#.to_owned(), Command::Join { room: room("5"), since: Some(7) }),
+            ("room:leave", r#"{"conversationId":"r"}"#.to_owned(), Command::Leave { room: room("r") }),
+            ("typing:start", r#"{"roomId":"r"}"#.to_owned(), Command::Typing { room: room("r"), is_typing: true }),
+            ("typing:stop", r#"{"roomId":"r"}"#.to_owned(), Command::Typing { room: room("r"), is_typing: false }),
+            ("message:send", r#"{"roomId":"r","content":"hi"}"#.to_owned(), Command::Send(text_message("hi"))),
+            (
+                "message:delivered",
+                format!(r#"{{"roomId":"r","messageId":"{id}"}}"#),
+                receipt(ReceiptStatus::Delivered, false),
+            ),
+            (
+                "message:read",
+                format!(r#"{{"roomId":"r","messageId":"{id}","upTo":true}}"#),
+                receipt(ReceiptStatus::Read, true),
+            ),
+            ("presence:update", r#"{"status":"busy"}"#.to_owned(), Command::Presence(Status::Busy)),
+        ];
+        for (name, json, expected) in cases {
+            assert_eq!(command(name, &json), Ok(expected), "{name} {json}");
+        }
+    }
+
+    #[test]
+    fn room_id_wins_over_its_synonym_and_null_counts_as_absent() {
+        for json in [r#"{"roomId":"r","conversationId":"x"}"#, r#"{"roomId":null,"conversationId":"r"}"#] {
+            assert_eq!(command("room:leave", json), Ok(Command::Leave { room: room("r") }), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_message_keeps_its_attachments_and_echoes_as_they_came() {
+        let json =
+            r#"{"roomId":"r","attachments":[{"url":"u","size":1.50}],"tempId":1e2,"clientMsgId":"c","userId":9}"#;
+        let Ok(Command::Send(send)) = command("message:send", json) else { panic!("no send") };
+        assert_eq!(send.attachments, r#"[{"url":"u","size":1.50}]"#);
+        assert_eq!(send.temp_id.as_deref(), Some("1e2"));
+        assert_eq!(send.client_msg_id.as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn what_the_contract_does_not_take_is_refused_with_its_code() {
+        let long = "x".repeat(101);
+        let many = vec!["{}"; 11].join(",");
+        let cases = [
+            ("message:send", r#"{"roomId":"r"}"#.to_owned(), Code::BadRequest),
+            ("message:send", r#"{"roomId":"r","content":""}"#.to_owned(), Code::BadRequest),
+            ("message:send", r#"{"roomId":"r","content":5}"#.to_owned(), Code::BadRequest),
+            ("message:send", r#"{"roomId":"r","content":"\ud800"}"#.to_owned(), Code::BadRequest),
+            ("message:send", r#"{"roomId":"r","content":"a\u0000"}"#.to_owned(), Code::BadRequest),
+            ("message:send", format!(r#"{{"roomId":"r","content":"{long}"}}"#), Code::TooLarge),
+            ("message:send", r#"{"roomId":"r","content":"a","type":"A"}"#.to_owned(), Code::BadRequest),
+            ("message:send", r#"{"roomId":"r","content":"a","type":""}"#.to_owned(), Code::BadRequest),
+            ("message:send", r#"{"roomId":"r","content":"a","tempId":{}}"#.to_owned(), Code::BadRequest),
+            ("message:send", r#"{"roomId":"r","content":"a","tempId":"\udfff"}"#.to_owned(), Code::BadRequest),
+            ("message:send", r#"{"roomId":"r","content":"a","clientMsgId":""}"#.to_owned(), Code::BadRequest),
+            ("message:send", format!(r#"{{"roomId":"r","content":"a","clientMsgId":"{long}"}}"#), Code::BadRequest),
+            ("message:send", r#"{"roomId":"r","attachments":["x"]}"#.to_owned(), Code::BadRequest),
+            ("message:send", r#"{"roomId":"r","attachments":[{"a":"\u0000"}]}"#.to_owned(), Code::BadRequest),
+            (
+                "message:send",
+                r#"{"roomId":"r","attachments":[{"data":{"_placeholder":true,"num":0}}]}"#.to_owned(),
+                Code::BadRequest,
+            ),
+            ("message:send", format!(r#"{{"roomId":"r","attachments":[{many}]}}"#), Code::TooLarge),
+            (
+                "message:send",
+                format!(r#"{{"roomId":"r","attachments":[{{"a":"{}"}}]}}"#, "y".repeat(5000)),
+                Code::TooLarge,
+            ),
+            ("room:join", "{}".to_owned(), Code::BadRequest),
+            ("room:join", r#"{"roomId":{"$ne":1}}"#.to_owned(), Code::BadRequest),
+            ("room:join", r#"{"roomId":"r","since":-1}"#.to_owned(), Code::BadRequest),
+            ("room:join", r#"{"roomId":"r","roomId":"s"}"#.to_owned(), Code::BadRequest),
+            ("room:join", r#"["r"]"#.to_owned(), Code::BadRequest),
+            ("message:read", r#"{"roomId":"r","messageId":"5"}"#.to_owned(), Code::BadRequest),
+            ("presence:update", r#"{"status":"asleep"}"#.to_owned(), Code::BadRequest),
+            ("message:history", r#"{"roomId":"r"}"#.to_owned(), Code::BadRequest),
+            ("__proto__", "{}".to_owned(), Code::BadRequest),
+        ];
+        for (name, json, code) in cases {
+            assert_eq!(command(name, &json), Err(code), "{name} {json}");
+        }
+        assert!(parse("room:join", None, &LIMITS).1.is_err(), "no argument at all");
+    }
+
+    #[test]
+    fn the_context_tells_what_an_error_is_about() {
+        let json = r#"{"roomId":"r","content":"","tempId":"t","clientMsgId":"c"}"#;
+        let (context, result) = parse("message:send", Some(json), &LIMITS);
+        assert!(result.is_err());
+        assert_eq!(context.room, Some(room("r")));
+        assert_eq!(context.temp_id.as_deref(), Some("\"t\""));
+        assert_eq!(context.client_msg_id.as_deref(), Some("c"));
+        let (context, _) = parse("a\r\n\u{1b}[31mb", None, &LIMITS);
+        assert_eq!(context.event, "a[31mb");
+    }
+}

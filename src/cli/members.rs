@@ -1,0 +1,83 @@
+//! `alt-ws members`: who may enter a conversation of the embedded store, also while the server runs.
+
+use alt_ws::config::{Variables, embedded_store};
+use alt_ws::ids::{RoomId, UserId};
+use alt_ws::store::members::Members;
+
+use super::{CliError, complain, print};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Action {
+    /// Let users in; the conversation is created if there is none.
+    Add {
+        /// The conversation's id.
+        #[arg(value_parser = room_id)]
+        room: RoomId,
+        /// The users' ids.
+        #[arg(required = true, value_parser = user_id)]
+        users: Vec<UserId>,
+    },
+    /// Shut users out.
+    Remove {
+        /// The conversation's id.
+        #[arg(value_parser = room_id)]
+        room: RoomId,
+        /// The users' ids.
+        #[arg(required = true, value_parser = user_id)]
+        users: Vec<UserId>,
+    },
+    /// Print the members' ids, one a line.
+    List {
+        /// The conversation's id.
+        #[arg(value_parser = room_id)]
+        room: RoomId,
+    },
+}
+
+fn room_id(text: &str) -> Result<RoomId, alt_ws::ids::InvalidId> {
+    RoomId::from_parts(text, true)
+}
+
+fn user_id(text: &str) -> Result<UserId, alt_ws::ids::InvalidId> {
+    UserId::from_parts(text, true)
+}
+
+pub(super) fn run(action: &Action, variables: &Variables) -> Result<(), CliError> {
+    let folder = embedded_store(variables)?;
+    let file = folder.join("alt.db");
+    match action {
+        Action::Add { .. } => std::fs::create_dir_all(&folder)
+            .map_err(|error| CliError::Runtime(format!("{} cannot be created: {error}", folder.display())))?,
+        // An empty store made on the way would look like an answer when only the folder is the wrong one.
+        Action::Remove { .. } | Action::List { .. } if !file.exists() => {
+            return Err(CliError::Runtime(format!("there is no store {} yet; is DATA_DIR right?", file.display())));
+        }
+        Action::Remove { .. } | Action::List { .. } => {}
+    }
+    let failed = |error| CliError::Runtime(format!("the store {}: {error}", file.display()));
+    let mut members = Members::open(&file).map_err(failed)?;
+    match action {
+        Action::Add { room, users } => {
+            let new = members.add(room, users).map_err(failed)?;
+            print(&each(users, |user| if new.contains(user) { "added" } else { "was a member already:" }))
+        }
+        Action::Remove { room, users } => {
+            let gone = members.remove(room, users).map_err(failed)?;
+            print(&each(users, |user| if gone.contains(user) { "removed" } else { "was no member:" }))
+        }
+        Action::List { room } => {
+            let users = members.list(room).map_err(failed)?;
+            match &users {
+                None => complain("there is no such conversation"),
+                Some(users) if users.is_empty() => complain("nobody is a member"),
+                Some(_) => {}
+            }
+            let users = users.unwrap_or_default();
+            print(&users.iter().map(|user| format!("{user}\n")).collect::<String>())
+        }
+    }
+}
+
+fn each(users: &[UserId], what: impl Fn(&UserId) -> &'static str) -> String {
+    users.iter().map(|user| format!("{} {user}\n", what(user))).collect()
+}

@@ -1,0 +1,111 @@
+//! The command line: one file per command.
+//!
+//! Owns the words of the command line, what is printed where, and the exit code: 0 done, 1 something failed while
+//! running, 2 the command line or the configuration is wrong. Results go to standard output, complaints to standard
+//! error, one sentence each.
+
+mod check_config;
+mod members;
+mod serve;
+mod token;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use alt_ws::config::{ConfigError, Variables};
+use clap::{Parser, Subcommand};
+
+/// A real-time chat server that official socket.io clients use as it is.
+///
+/// Settings come from the environment, then from the file .env of the working directory; .env.example lists them all.
+#[derive(Debug, Parser)]
+#[command(name = "alt-ws", version)]
+struct Cli {
+    /// Without a command the server is started.
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the server (the default).
+    Serve,
+    /// Print a token for a user, signed with JWT_SECRET.
+    Token(token::Args),
+    /// Say who may enter a conversation of the embedded store.
+    #[command(subcommand)]
+    Members(members::Action),
+    /// Print every setting, its value and where it came from.
+    CheckConfig,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The arguments are well-formed and wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// Something failed while running.
+    #[error("{0}")]
+    Runtime(String),
+}
+
+impl CliError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Config(_) | Self::Usage(_) => ExitCode::from(2),
+            Self::Runtime(_) => ExitCode::from(1),
+        }
+    }
+}
+
+/// Runs the command that the process was started with.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = Variables::load(Path::new("")).map_err(CliError::from).and_then(|variables| {
+        match cli.command.unwrap_or(Command::Serve) {
+            Command::Serve => serve::run(&variables),
+            Command::Token(args) => token::run(&args, &variables),
+            Command::Members(action) => members::run(&action, &variables),
+            Command::CheckConfig => check_config::run(&variables),
+        }
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error.to_string());
+            error.exit_code()
+        }
+    }
+}
+
+/// Prints to standard output. Unlike `println!` it survives a reader that has gone, as in `alt-ws … | head`.
+fn print(text: &str) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| CliError::Runtime(format!("standard output cannot be written: {error}")))
+}
+
+/// Prints one sentence to standard error. Nobody is left to be told when that fails.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "alt-ws: {text}");
+}
+
+/// The time on the wall, in seconds since the Unix epoch.
+fn unix_time() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -1,0 +1,224 @@
+//! One core: a thread with everything that its connections need, and the loop that keeps it turning.
+//!
+//! Owns the core's state and the order of work: letters first, then what is due, then one flush of every connection
+//! that has something to say. State is touched only between awaits, by one task at a time, so it needs no lock; no
+//! method here blocks or waits for another core.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::Notify;
+
+use super::admission::Limit;
+use super::connections::Connections;
+use super::directory::Directory;
+use super::mailbox::{Letters, Mail, Post};
+use super::metrics::Metrics;
+use super::settings::Settings;
+use super::shutdown::Phase;
+use super::timers::Timers;
+use super::websocket;
+use crate::chat::application::{Application, Now};
+use crate::chat::effect::{Effect, Origin};
+use crate::ids::{ConnectionKey, CoreId, Timestamp, UserId};
+use crate::store::{Ticket, WriterHandle};
+
+/// What all cores share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) post: Post,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) metrics: Metrics,
+    /// `None` for an application that stores nothing.
+    pub(crate) writer: Option<WriterHandle>,
+    pub(crate) phase: Phase,
+    pub(crate) addresses: Arc<Limit<std::net::IpAddr>>,
+    pub(crate) users: Arc<Limit<UserId>>,
+    pub(crate) started: Instant,
+}
+
+/// A handle to one core, for the tasks on its thread.
+pub(crate) struct Core<A>(Rc<Inner<A>>);
+
+impl<A> Clone for Core<A> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+struct Inner<A> {
+    id: CoreId,
+    shared: Arc<Shared>,
+    state: RefCell<State<A>>,
+    /// All WebSockets of the core read into this one buffer; what they keep of it is only what is incomplete.
+    buffer: RefCell<Box<[u8]>>,
+    work: Notify,
+}
+
+/// Bytes read from a WebSocket at a time.
+const READ_BUFFER_BYTES: usize = 64 * 1024;
+
+/// What a core knows. `inbound`, `outbound` and `presence` say what it does with it.
+pub(crate) struct State<A> {
+    pub(crate) id: CoreId,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) app: A,
+    pub(crate) connections: Connections,
+    pub(crate) timers: Timers,
+    /// What the application asked for and is not done yet. Empty between calls.
+    pub(crate) effects: Vec<Effect>,
+    /// Connections with something to flush.
+    pub(crate) dirty: Vec<ConnectionKey>,
+    /// Connections whose outbox overflowed while others were being served. Empty between calls.
+    pub(crate) overflowed: Vec<ConnectionKey>,
+    /// Records that the store has, in the order of their deadlines. Bounded by the store's queue.
+    pub(crate) persisting: VecDeque<(Instant, Origin, Ticket)>,
+    /// Users whose last device left, in the order of their grace periods' ends. Bounded by the departures within one
+    /// grace period.
+    pub(crate) departures: VecDeque<(Instant, UserId)>,
+    /// Numbers the WebSockets of this core.
+    pub(crate) next_serial: u32,
+    /// The clients were told to go: no event is taken from them any more.
+    pub(crate) is_draining: bool,
+}
+
+impl<A: Application> Core<A> {
+    pub(crate) fn new(id: CoreId, shared: Arc<Shared>, app: A) -> Self {
+        let state = State {
+            id,
+            shared: Arc::clone(&shared),
+            app,
+            connections: Connections::default(),
+            timers: Timers::default(),
+            effects: Vec::new(),
+            dirty: Vec::new(),
+            overflowed: Vec::new(),
+            persisting: VecDeque::new(),
+            departures: VecDeque::new(),
+            next_serial: 0,
+            is_draining: false,
+        };
+        Self(Rc::new(Inner {
+            id,
+            shared,
+            state: RefCell::new(state),
+            buffer: RefCell::new(vec![0; READ_BUFFER_BYTES].into()),
+            work: Notify::new(),
+        }))
+    }
+
+    pub(crate) fn id(&self) -> CoreId {
+        self.0.id
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    /// Works on the state, does what the application asked for meanwhile, and has the loop flush what came of it.
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut State<A>, Now) -> R) -> R {
+        let mut state = self.0.state.borrow_mut();
+        let now = now();
+        let result = work(&mut state, now);
+        state.execute(now);
+        if !state.dirty.is_empty() {
+            self.0.work.notify_one();
+        }
+        result
+    }
+
+    /// As [`Self::with`], with the core's read buffer.
+    pub(crate) fn with_buffer<R>(&self, work: impl FnOnce(&mut [u8]) -> R) -> R {
+        work(&mut self.0.buffer.borrow_mut())
+    }
+
+    /// Runs until the mailbox is closed, which is never before the thread ends.
+    pub(crate) async fn run(self, mut letters: Letters) {
+        loop {
+            let deadline = self.0.state.borrow().deadline();
+            let due = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                mail = letters.next() => match mail {
+                    Some(mail) => self.open(mail),
+                    None => return,
+                },
+                () = self.0.work.notified() => {}
+                () = due => {}
+            }
+            self.drain(&mut letters);
+            // The cork: while more work is ready, let it add to the outboxes before anything is written. Two turns of
+            // the reactor cost nothing when idle, and turn many messages into one write when busy.
+            for _ in 0..2 {
+                tokio::task::yield_now().await;
+                self.drain(&mut letters);
+            }
+            self.with(|state, now| {
+                state.handle_timeouts(now);
+                state.execute(now);
+                state.flush(now);
+            });
+        }
+    }
+
+    fn drain(&self, letters: &mut Letters) {
+        while let Some(mail) = letters.try_next() {
+            self.open(mail);
+        }
+    }
+
+    fn open(&self, mail: Mail) {
+        match mail {
+            Mail::Probe { sid, stream, read_ahead, pass } => websocket::adopt(self, sid, stream, read_ahead, pass),
+            Mail::Room { room, frames, except } => {
+                self.with(|state, now| state.send_to_room(&room, &frames, except, now));
+            }
+            Mail::Users { users, frames } => self.with(|state, now| state.send_to_users(&users, &frames, now)),
+            Mail::All { frames } => self.with(|state, now| state.send_to_all(&frames, None, now)),
+            Mail::Outcome(outcome) => self.with(|state, now| state.handle_outcome(outcome, now)),
+            Mail::Call(call) => self.with(|state, now| state.handle_call(call, now)),
+            Mail::Abort { sid, request } => self.with(|state, now| state.handle_abort(&sid, request, now)),
+            Mail::Drain => self.with(State::drain_clients),
+            Mail::CloseAll => self.with(State::close_all),
+        }
+    }
+}
+
+impl<A: Application> State<A> {
+    /// When something is due that no letter and no client will bring.
+    fn deadline(&self) -> Option<Instant> {
+        let persisting = self.persisting.front().map(|(at, ..)| *at);
+        let departures = self.departures.front().map(|(at, _)| *at);
+        [self.timers.deadline(), self.app.deadline(), persisting, departures].into_iter().flatten().min()
+    }
+
+    fn handle_timeouts(&mut self, now: Now) {
+        if self.app.deadline().is_some_and(|at| at <= now.instant) {
+            self.app.timeout(now, &mut self.effects);
+        }
+        self.expire_records(now);
+        self.expire_departures(now);
+        while let Some((at, key)) = self.timers.pop_due(now.instant) {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            if connection.scheduled == Some(at) {
+                connection.scheduled = None;
+                self.handle_timeout(key, now);
+            }
+        }
+    }
+}
+
+/// Reads both clocks.
+pub(crate) fn now() -> Now {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Now { instant: Instant::now(), wall: Timestamp(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)) }
+}

@@ -1,0 +1,139 @@
+//! Who may connect: the token of a CONNECT packet or of the handshake's header, and the guests of development.
+//!
+//! Owns where a token may come from. What makes a token good is [`crate::auth`]'s.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Deserialize;
+
+use crate::auth::{self, AuthError, Claims, Keys};
+use crate::chat::json::Object;
+use crate::ids::{Timestamp, UserId};
+
+/// What is asked of those who connect.
+#[derive(Debug)]
+pub enum Gate {
+    /// Nothing; the application gets no claims.
+    Open,
+    /// A valid token.
+    Tokens {
+        /// What it must be signed with.
+        keys: Keys,
+        /// Development: whoever brings no token is a guest.
+        guests: Option<Guests>,
+    },
+}
+
+/// Makes guests, each with a name of their own.
+#[derive(Debug, Default)]
+pub struct Guests {
+    latest: AtomicU64,
+}
+
+/// The CONNECT payload, as far as the gate reads it.
+#[derive(Deserialize)]
+struct Credentials {
+    token: Option<serde_json::Value>,
+}
+
+impl Gate {
+    /// Reads the claims of someone who connects.
+    ///
+    /// # Errors
+    /// [`AuthError`]: the client's fault, for [`refusal`].
+    pub(crate) fn identify(
+        &self,
+        payload: Option<&str>,
+        authorization: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Option<Claims>, AuthError> {
+        let Self::Tokens { keys, guests } = self else { return Ok(None) };
+        let in_payload = payload.and_then(|text| serde_json::from_str::<Credentials>(text).ok()?.token);
+        let token = match &in_payload {
+            Some(serde_json::Value::String(token)) if !token.is_empty() => Some(token.as_str()),
+            None | Some(serde_json::Value::Null | serde_json::Value::String(_)) => authorization.and_then(bearer),
+            Some(_) => return Err(AuthError::Invalid("token is no string")),
+        };
+        match (token, guests) {
+            (Some(token), _) => auth::verify(token, keys, now.0 / 1000).map(Some),
+            (None, Some(guests)) => Ok(Some(guests.next(now)?)),
+            (None, None) => Err(AuthError::Required),
+        }
+    }
+}
+
+/// The token of an `Authorization: Bearer …` header.
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+impl Guests {
+    /// `guest_<ms>` as in the replaced service; two guests of one millisecond still differ.
+    fn next(&self, now: Timestamp) -> Result<Claims, AuthError> {
+        let previous = self.latest.fetch_max(now.0, Ordering::Relaxed);
+        let number = if previous >= now.0 { self.latest.fetch_add(1, Ordering::Relaxed) + 1 } else { now.0 };
+        let user = UserId::from_text(&format!("guest_{number}")).map_err(|_| AuthError::Required)?;
+        Ok(Claims { user, username: Arc::from("Guest User"), expires_at: None })
+    }
+}
+
+/// The JSON of a CONNECT_ERROR that tells why.
+pub(crate) fn refusal(error: &AuthError) -> String {
+    connect_error(error.message(), error.code())
+}
+
+/// The JSON of a CONNECT_ERROR.
+pub(crate) fn connect_error(message: &str, code: &str) -> String {
+    let data = Object::with_capacity(32).field("code", code).finish();
+    Object::with_capacity(96).field("message", message).raw("data", &data).finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+    const NOW: Timestamp = Timestamp(1_770_000_000_000);
+
+    fn gate(guests: Option<Guests>) -> Gate {
+        Gate::Tokens { keys: Keys::from_secret(SECRET).unwrap(), guests }
+    }
+
+    fn token(user: &str) -> String {
+        let user = UserId::from_text(user).unwrap();
+        auth::sign(&user, "Name", SECRET, NOW.0 / 1000, Duration::from_secs(60)).unwrap()
+    }
+
+    #[test]
+    fn the_payload_comes_before_the_header_and_nothing_else_counts() {
+        let gate = gate(None);
+        let payload = format!("{{\"token\":\"{}\"}}", token("ada"));
+        let header = format!("Bearer {}", token("bob"));
+        let user = |payload: Option<&str>, header: Option<&str>| {
+            gate.identify(payload, header, NOW).map(|claims| claims.unwrap().user.to_string())
+        };
+        assert_eq!(user(Some(&payload), Some(&header)).unwrap(), "ada");
+        assert_eq!(user(Some("{}"), Some(&header)).unwrap(), "bob");
+        assert_eq!(user(None, Some(&header.replace("Bearer", "bearer"))).unwrap(), "bob");
+        for (payload, header) in [(None, None), (Some("{\"token\":\"\"}"), None), (None, Some("Basic abc"))] {
+            assert_eq!(user(payload, header), Err(AuthError::Required), "{payload:?} {header:?}");
+        }
+        for payload in ["{\"token\":{\"$ne\":null}}", "{\"token\":5}", "{\"token\":\"abc\"}"] {
+            assert!(matches!(user(Some(payload), None), Err(AuthError::Invalid(_))), "{payload}");
+        }
+    }
+
+    #[test]
+    fn guests_are_let_in_only_where_they_are_wanted_and_are_all_different() {
+        let gate = gate(Some(Guests::default()));
+        let guest = |now: u64| gate.identify(None, None, Timestamp(now)).unwrap().unwrap();
+        let ids: Vec<String> = [5, 5, 5, 6, 100].map(|now| guest(now).user.to_string()).into();
+        assert_eq!(ids, ["guest_5", "guest_6", "guest_7", "guest_8", "guest_100"]);
+        assert_eq!(&*guest(200).username, "Guest User");
+        assert!(gate.identify(Some("{\"token\":\"bad\"}"), None, NOW).is_err(), "a bad token is no guest");
+    }
+}

@@ -1,0 +1,416 @@
+//! From bytes to the application: what arrives on a WebSocket, in a POST, or by the passing of time.
+//!
+//! Owns the way up through the layers (frame, packet, session, Socket.IO, application) and what a fault in one of them
+//! does to the connection. Nothing is written here; effects and queued frames are `outbound`'s.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::connections::{Connection, Upper, Wire};
+use super::core::State;
+use super::gate;
+use super::mailbox::{Aborted, Answer, Call, Request};
+use super::outbox::SharedFrame;
+use super::settings::Settings;
+use crate::chat::application::{Application, ConnectRequest, Now};
+use crate::chat::effect::{Committed, Outcome, Refusal};
+use crate::chat::event::Online;
+use crate::engineio::error::HandshakeError;
+use crate::engineio::frame::{self, Frame};
+use crate::engineio::handshake::OpenPacket;
+use crate::engineio::packet::{self, ClientPacket};
+use crate::engineio::payload;
+use crate::engineio::session::{Output, Received, Session, Timings, Transport};
+use crate::ids::{ConnectionKey, NamespaceId, SessionId, SocketKey};
+use crate::socketio::{self, Event, Incoming};
+
+/// RFC 6455 section 7.4.1: the peer broke the protocol above the frames.
+const PROTOCOL_ERROR: u16 = 1002;
+/// The same: what the peer does is legal and unreasonable.
+const POLICY_VIOLATION: u16 = 1008;
+
+impl<A: Application> State<A> {
+    /// A new session, on this core.
+    pub(crate) fn open(
+        &mut self,
+        sid: SessionId,
+        transport: Transport,
+        is_echo: bool,
+        authorization: Option<Box<str>>,
+        now: Now,
+    ) -> Option<ConnectionKey> {
+        let settings = &self.shared.settings;
+        let upper = if is_echo {
+            Upper::Echo
+        } else {
+            Upper::SocketIo(socketio::Connection::new(now.instant, settings.connect_timeout))
+        };
+        let connection = Connection {
+            sid,
+            session: Session::new(transport, settings.timings, now.instant),
+            upper,
+            outbox: Default::default(),
+            poll: None,
+            websocket: None,
+            authorization,
+            passes: Vec::new(),
+            scheduled: None,
+            is_dirty: false,
+        };
+        let key = self.connections.insert(connection)?;
+        self.shared.metrics.sessions.increment();
+        self.settle(key, now);
+        Some(key)
+    }
+
+    /// The packet that begins a session.
+    pub(crate) fn open_packet(&self, sid: SessionId, transport: Transport) -> String {
+        let Settings { timings, max_payload, .. } = &self.shared.settings;
+        let Timings { ping_interval, ping_timeout, .. } = *timings;
+        OpenPacket { sid, transport, ping_interval, ping_timeout, max_payload: *max_payload }.encode()
+    }
+
+    /// Bytes from a WebSocket.
+    pub(crate) fn handle_input(&mut self, wire: Wire, input: &mut [u8], now: Now) {
+        let key = wire.key;
+        let max_payload = self.shared.settings.max_payload;
+        let Some(websocket) = self.websocket(wire) else { return };
+        let mut frames = std::mem::replace(&mut websocket.frames, frame::FrameReader::new(max_payload));
+        let mut at = 0;
+        while let Some(rest) = input.get_mut(at..).filter(|rest| !rest.is_empty()) {
+            match frames.read(rest, now.instant) {
+                Ok((consumed, frame)) => {
+                    at += consumed;
+                    if let Some(frame) = frame {
+                        self.handle_frame(key, frame, now);
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(reason = error.reason(), "websocket closed");
+                    self.fail(key, Transport::WebSocket, error.close_code());
+                    break;
+                }
+            }
+        }
+        if let Some(websocket) = self.websocket(wire) {
+            websocket.frames = frames;
+        }
+        self.settle(key, now);
+    }
+
+    fn handle_frame(&mut self, key: ConnectionKey, frame: Frame<'_>, now: Now) {
+        match frame {
+            Frame::Text(text) => match ClientPacket::decode(&text) {
+                Ok(packet) => self.handle_packet(key, Transport::WebSocket, packet, now),
+                Err(error) => {
+                    tracing::debug!(reason = error.reason(), "packet refused");
+                    self.fail(key, Transport::WebSocket, PROTOCOL_ERROR);
+                }
+            },
+            Frame::Binary(bytes) => {
+                let packet = ClientPacket::Binary(Bytes::copy_from_slice(&bytes));
+                self.handle_packet(key, Transport::WebSocket, packet, now);
+            }
+            Frame::Ping(payload) => self.pong(key, &payload, now),
+            Frame::Pong => {}
+            Frame::Close(_) => {
+                let Some(connection) = self.connections.get_mut(key) else { return };
+                match connection.session.transport() {
+                    Transport::WebSocket => connection.session.handle_websocket_closed(true),
+                    Transport::Polling => connection.session.handle_probe_error(),
+                }
+            }
+        }
+    }
+
+    /// The WebSocket's connection ended.
+    pub(crate) fn handle_disconnect(&mut self, wire: Wire, now: Now) {
+        if self.websocket(wire).is_none() {
+            return;
+        }
+        if let Some(connection) = self.connections.get_mut(wire.key) {
+            connection.websocket = None;
+            connection.session.handle_websocket_closed(false);
+        }
+        self.settle(wire.key, now);
+    }
+
+    /// What came over `source` is not the protocol: the session ends, or only the probe if that is where it came from.
+    fn fail(&mut self, key: ConnectionKey, source: Transport, close_code: u16) {
+        self.shared.metrics.protocol_errors.increment();
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if let Some(websocket) = &mut connection.websocket {
+            websocket.close_code = close_code;
+        }
+        if source == Transport::WebSocket && connection.session.transport() == Transport::Polling {
+            connection.session.handle_probe_error();
+        } else {
+            connection.session.handle_parse_error();
+        }
+    }
+
+    fn handle_packet(&mut self, key: ConnectionKey, source: Transport, packet: ClientPacket<'_>, now: Now) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let namespaces = self.shared.settings.namespaces;
+        let incoming = match (connection.session.handle_packet(source, packet, now.instant), &mut connection.upper) {
+            (Received::Nothing, _) => return,
+            (Received::Text(text), Upper::Echo) => {
+                let frame = SharedFrame::text(text.len() + 1, |buffer| {
+                    buffer.push(packet::MESSAGE as u8);
+                    buffer.extend_from_slice(text.as_bytes());
+                });
+                return self.push(key, frame, now);
+            }
+            (Received::Binary(bytes), Upper::Echo) => return self.push(key, SharedFrame::binary(&bytes), now),
+            (Received::Text(text), Upper::SocketIo(upper)) => upper.text(text, now.instant, namespaces),
+            (Received::Binary(bytes), Upper::SocketIo(upper)) => upper.binary(bytes, now.instant, namespaces),
+        };
+        match incoming {
+            Ok(Some(incoming)) => self.handle_incoming(key, incoming, now),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(reason = error.reason(), "socket.io packet refused");
+                self.fail(key, source, PROTOCOL_ERROR);
+            }
+        }
+        // What the application wants done for this packet comes before what it says to the next.
+        self.execute(now);
+    }
+
+    fn handle_incoming(&mut self, key: ConnectionKey, incoming: Incoming<'_>, now: Now) {
+        let socket = |namespace| SocketKey { connection: key, namespace };
+        match incoming {
+            Incoming::Connect { namespace, auth } => self.connect(key, namespace, auth.as_deref(), now),
+            Incoming::UnknownNamespace { name } => {
+                let frame = connect_error_frame(&name, "{\"message\":\"Invalid namespace\"}");
+                self.push(key, frame, now);
+            }
+            Incoming::Event { .. } if self.is_draining => {}
+            Incoming::Event { namespace, event, ack } => {
+                self.app.event(socket(namespace), event, ack, now, &mut self.effects);
+            }
+            Incoming::Ack { namespace, id, args, attachments } => {
+                let answer = Event { name: "".into(), args, attachments };
+                self.app.acknowledged(socket(namespace), id, answer, now, &mut self.effects);
+            }
+            Incoming::Disconnect { namespace } => {
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.passes.retain(|(of, _)| *of != namespace);
+                }
+                self.shared.metrics.sockets.decrement();
+                self.app.disconnect(socket(namespace), now, &mut self.effects);
+            }
+        }
+    }
+
+    fn connect(&mut self, key: ConnectionKey, namespace: NamespaceId, payload: Option<&str>, now: Now) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Upper::SocketIo(upper) = &mut connection.upper else { return };
+        let name = self.shared.settings.namespaces.get(usize::from(namespace.0)).copied().unwrap_or("/");
+        let identity = self.shared.settings.gate.identify(payload, connection.authorization.as_deref(), now.wall);
+        let refused = match identity {
+            Err(error) => gate::refusal(&error),
+            Ok(claims) => match claims.as_ref().map(|claims| self.shared.users.admit(&claims.user)) {
+                Some(None) => gate::connect_error("Too many connections of this user", "rate_limited"),
+                pass => {
+                    upper.accept(namespace);
+                    connection.passes.extend(pass.flatten().map(|pass| (namespace, pass)));
+                    connection.authorization = None;
+                    self.shared.metrics.sockets.increment();
+                    let Some(sid) = random_socket_id() else {
+                        return self.fail(key, Transport::Polling, PROTOCOL_ERROR);
+                    };
+                    let frame = SharedFrame::text(64, |buffer| {
+                        buffer.push(packet::MESSAGE as u8);
+                        socketio::encode::connect(buffer, name, sid);
+                    });
+                    self.push(key, frame, now);
+                    let socket = SocketKey { connection: key, namespace };
+                    let request = ConnectRequest { claims, payload };
+                    return self.app.connect(socket, request, now, &mut self.effects);
+                }
+            },
+        };
+        upper.refuse(namespace);
+        let frame = connect_error_frame(name, &refused);
+        self.push(key, frame, now);
+    }
+
+    /// A request of long-polling.
+    pub(crate) fn handle_call(&mut self, call: Call, now: Now) {
+        let Call { sid, request, reply } = call;
+        let Some(key) = self.connections.find(&sid) else {
+            let _ = reply.send(Answer::Refused(HandshakeError::UnknownSession));
+            return;
+        };
+        match request {
+            Request::Poll => self.handle_poll(key, reply, now),
+            Request::Exists => {
+                let _ = reply.send(Answer::Done);
+            }
+            Request::PostBegin => {
+                let taken = self.connections.get_mut(key).map(|connection| connection.session.handle_post(now.instant));
+                let _ = reply.send(if let Some(Ok(())) = taken { Answer::Done } else { bad_request() });
+                self.settle(key, now);
+            }
+            Request::PostBody(body) => {
+                let _ = reply.send(self.handle_post(key, &body, now));
+                self.settle(key, now);
+            }
+        }
+    }
+
+    fn handle_poll(&mut self, key: ConnectionKey, reply: tokio::sync::oneshot::Sender<Answer>, now: Now) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        match connection.session.handle_poll(now.instant) {
+            Ok(()) => {
+                connection.poll = Some(reply);
+                self.flush_connection(key, now);
+            }
+            Err(_) => {
+                let _ = reply.send(bad_request());
+            }
+        }
+        self.settle(key, now);
+    }
+
+    fn handle_post(&mut self, key: ConnectionKey, body: &[u8], now: Now) -> Answer {
+        let refused = match payload::decode(body) {
+            Err(error) => {
+                tracing::debug!(reason = error.reason(), "payload refused");
+                true
+            }
+            Ok(packets) => packets.into_iter().any(|packet| match packet {
+                Ok(packet) => {
+                    self.handle_packet(key, Transport::Polling, packet, now);
+                    false
+                }
+                Err(error) => {
+                    tracing::debug!(reason = error.reason(), "packet refused");
+                    true
+                }
+            }),
+        };
+        if refused {
+            self.fail(key, Transport::Polling, PROTOCOL_ERROR);
+            return bad_request();
+        }
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.session.handle_post_end();
+        }
+        Answer::Done
+    }
+
+    /// A client went away in the middle of a request.
+    pub(crate) fn handle_abort(&mut self, sid: &SessionId, request: Aborted, now: Now) {
+        let Some(key) = self.connections.find(sid) else { return };
+        if let Some(connection) = self.connections.get_mut(key) {
+            match request {
+                Aborted::Poll => connection.session.handle_poll_aborted(),
+                Aborted::Post => connection.session.handle_post_aborted(),
+            }
+        }
+        self.settle(key, now);
+    }
+
+    /// A connection's deadline has passed.
+    pub(crate) fn handle_timeout(&mut self, key: ConnectionKey, now: Now) {
+        let bounds = self.shared.settings.outbox;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.session.handle_timeout(now.instant);
+        let upper = match &mut connection.upper {
+            Upper::SocketIo(upper) => upper.handle_timeout(now.instant),
+            Upper::Echo => Ok(()),
+        };
+        let unfinished = connection.websocket.as_ref().and_then(|websocket| websocket.frames.unfinished_since());
+        let is_late = |since: Instant| since + frame::MESSAGE_TIMEOUT <= now.instant;
+        if connection.outbox.deadline(bounds).is_some_and(|deadline| deadline <= now.instant) {
+            self.overflowed.push(key);
+        } else if let Err(error) = upper {
+            tracing::debug!(reason = error.reason(), "connection timed out");
+            connection.session.close(error.reason(), now.instant);
+        } else if unfinished.is_some_and(is_late) {
+            self.fail(key, Transport::WebSocket, POLICY_VIOLATION);
+        }
+        self.settle(key, now);
+    }
+
+    /// Does what the session asks for after something happened to it, and notes when it wants to be looked at again.
+    pub(crate) fn settle(&mut self, key: ConnectionKey, now: Now) {
+        let bounds = self.shared.settings.outbox;
+        loop {
+            let Some(connection) = self.connections.get_mut(key) else { return };
+            match connection.session.poll_output() {
+                Output::Ping => self.push(key, SharedFrame::from_text(packet::PING), now),
+                Output::ProbePong => self.send_probe_pong(key),
+                Output::Upgraded => self.mark_dirty(key),
+                Output::DropProbe => self.drop_websocket(key),
+                Output::Closed(reason) => {
+                    tracing::debug!(reason = reason.as_str(), "session closed");
+                    self.detach(key, now);
+                }
+                Output::Remove(farewell) => return self.remove(key, farewell, now),
+                Output::Wait(at) => {
+                    let deadline = connection.deadline(at, bounds);
+                    self.timers.schedule(key, &mut connection.scheduled, deadline);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Tells the application that the connection's sockets are gone.
+    fn detach(&mut self, key: ConnectionKey, now: Now) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.passes.clear();
+        let Upper::SocketIo(upper) = &connection.upper else { return };
+        for namespace in upper.connected() {
+            self.shared.metrics.sockets.decrement();
+            self.app.disconnect(SocketKey { connection: key, namespace }, now, &mut self.effects);
+        }
+    }
+
+    /// The store finished with a record of this core.
+    pub(crate) fn handle_outcome(&mut self, outcome: Outcome, now: Now) {
+        let mut online = Online::default();
+        if let Ok(Committed::Joined(joined)) = &outcome.result {
+            self.shared.directory.enter(&joined.user, &joined.room);
+            online = self.shared.directory.online(&joined.room);
+        }
+        self.app.outcome(outcome, online, now, &mut self.effects);
+    }
+
+    /// Answers the records that the store has had for too long. One that it has not begun with is taken back; of one
+    /// that it has, the answer is that it is not known.
+    pub(crate) fn expire_records(&mut self, now: Now) {
+        while self.persisting.front().is_some_and(|(at, _, ticket)| *at <= now.instant || ticket.is_done()) {
+            let Some((_, origin, ticket)) = self.persisting.pop_front() else { return };
+            if ticket.is_done() {
+                continue;
+            }
+            if !ticket.cancel() {
+                tracing::warn!("the store did not answer in time; a record's outcome is not known");
+            }
+            let outcome = Outcome { origin, result: Err(Refusal::Unavailable) };
+            self.app.outcome(outcome, Online::default(), now, &mut self.effects);
+        }
+    }
+}
+
+fn bad_request() -> Answer {
+    Answer::Refused(HandshakeError::BadRequest)
+}
+
+fn connect_error_frame(namespace: &str, error: &str) -> SharedFrame {
+    SharedFrame::text(error.len() + 16, |buffer| {
+        buffer.push(packet::MESSAGE as u8);
+        socketio::encode::connect_error(buffer, namespace, error);
+    })
+}
+
+fn random_socket_id() -> Option<crate::ids::SocketId> {
+    let mut bytes = [0; crate::ids::TOKEN_BYTES];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(crate::ids::SocketId::new(bytes))
+}

@@ -1,0 +1,97 @@
+//! Accepting TCP connections: one listening socket per core on the same port, and HTTP on every connection.
+//!
+//! Owns the sockets' options and what happens when accepting fails. The kernel spreads connections over the cores.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::core::Core;
+use super::http::{self, Peer};
+use crate::chat::application::Application;
+use crate::config::limits::{HTTP_HEADER_TIMEOUT, MAX_HTTP_HEADER_BYTES};
+
+/// Connections that the kernel keeps for us while we are busy; it caps this at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// After a failed accept (no descriptors left, most likely) it is tried again this much later.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// One listening socket per core. The first is bound without sharing, so that a port that somebody else uses is an
+/// error and not half of the connections lost to them.
+pub(crate) fn bind(address: SocketAddr, cores: usize) -> io::Result<Vec<std::net::TcpListener>> {
+    let probe = socket(address, false)?;
+    let address = probe.local_addr()?.as_socket().unwrap_or(address);
+    drop(probe);
+    (0..cores)
+        .map(|_| {
+            let socket = socket(address, true)?;
+            socket.listen(BACKLOG)?;
+            socket.set_nonblocking(true)?;
+            Ok(socket.into())
+        })
+        .collect()
+}
+
+fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.bind(&address.into())?;
+    if !shared {
+        // Binding alone does not show a port on which somebody listens with the same options.
+        socket.listen(1)?;
+    }
+    Ok(socket)
+}
+
+/// Accepts until told to stop.
+pub(crate) async fn accept<A: Application>(
+    core: Core<A>,
+    listener: std::net::TcpListener,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, address)) => serve(&core, stream, address),
+            Err(error) => {
+                tracing::warn!(%error, "accepting a connection failed; trying again");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+fn serve<A: Application>(core: &Core<A>, stream: TcpStream, address: SocketAddr) {
+    let Some(pass) = core.shared().addresses.admit(&address.ip()) else {
+        tracing::debug!("too many connections of one address");
+        return;
+    };
+    // Frames are small and written whole: waiting to fill a segment would only delay them.
+    let _ = stream.set_nodelay(true);
+    let (core, peer) = (core.clone(), Peer::new(pass));
+    tokio::task::spawn_local(async move {
+        let service = service_fn(|request| http::answer(core.clone(), peer.clone(), request));
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HTTP_HEADER_TIMEOUT)
+            .max_buf_size(MAX_HTTP_HEADER_BYTES)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "http connection ended");
+        }
+    });
+}

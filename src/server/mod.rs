@@ -1,0 +1,31 @@
+//! The server: cores, connections, HTTP and WebSocket, and the tables that cores share.
+//!
+//! Everything that touches a socket, a thread or a clock is here, and nothing that knows the rules of the protocols or
+//! of the chat. A connection's bytes come in through [`listener`] and `http`, `polling` or `websocket`, rise through
+//! `inbound` to the application, and what it asks for comes back down through `outbound`; `mailbox` carries what
+//! concerns other cores, `directory` says which those are.
+
+mod admission;
+mod connections;
+mod core;
+pub mod directory;
+mod gate;
+mod health;
+mod http;
+mod inbound;
+mod listener;
+mod mailbox;
+mod metrics;
+mod outbound;
+pub mod outbox;
+mod playground;
+mod polling;
+mod presence;
+mod run;
+pub mod settings;
+mod shutdown;
+mod timers;
+mod websocket;
+
+pub use gate::{Gate, Guests};
+pub use run::{Server, ServerError, run};

@@ -1,0 +1,402 @@
+//! From effects to bytes: what the application asked for becomes frames, frames go into outboxes, outboxes to sockets.
+//!
+//! Owns the fan-out. A packet is encoded and framed once, appended to the outbox of each receiving connection of this
+//! core, and mailed to those other cores that the directory names. The writes themselves happen in [`State::flush`],
+//! once per turn of the core's loop.
+
+use std::io::{ErrorKind, IoSlice};
+use std::sync::Arc;
+
+use super::connections::{NORMAL_CLOSE, Upper, WebSocket, Wire};
+use super::core::State;
+use super::mailbox::{Answer, Frames, Mail};
+use super::outbox::{Outbox, SharedFrame};
+use crate::chat::application::{Application, Now};
+use crate::chat::effect::{Effect, OutEvent, Outcome, Record};
+use crate::chat::event::{self, Online};
+use crate::engineio::frame;
+use crate::engineio::packet;
+use crate::engineio::payload::{self, ServerPacket};
+use crate::engineio::session::{self, CloseReason, Farewell, Sink, Transport};
+use crate::ids::{ConnectionKey, NamespaceId, RoomId, SocketKey, UserId};
+use crate::socketio::{self, AckId};
+
+/// Frames handed to one vectored write; Linux takes at most 1024.
+const MAX_SLICES: usize = 64;
+
+/// Within what time clients of a stopping server are asked to come back: spread, so that they do not all come at once.
+const RECONNECT_WITHIN_MS: u64 = 5000;
+
+impl<A: Application> State<A> {
+    /// Does everything the application asked for, and what it asks for meanwhile.
+    pub(crate) fn execute(&mut self, now: Now) {
+        loop {
+            for effect in std::mem::take(&mut self.effects) {
+                self.perform(effect, now);
+            }
+            for key in std::mem::take(&mut self.overflowed) {
+                self.shared.metrics.slow_consumers.increment();
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.session.abort(CloseReason::Server("slow_consumer"));
+                }
+                self.settle(key, now);
+            }
+            if self.effects.is_empty() && self.overflowed.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn perform(&mut self, effect: Effect, now: Now) {
+        match effect {
+            Effect::Emit { to, event, ack } => {
+                let frames = event_frames(self.namespace(to.namespace), &event, ack, false);
+                self.send(to.connection, &frames, now);
+            }
+            Effect::Ack { to, id, args, attachments } => {
+                let name = self.namespace(to.namespace);
+                let text = SharedFrame::text(args.len() + 32, |buffer| {
+                    buffer.push(packet::MESSAGE as u8);
+                    socketio::encode::ack(buffer, name, id, &args, attachments.len());
+                });
+                let attachments = attachments_of(&attachments);
+                self.send(to.connection, &Frames { text, attachments, is_volatile: false }, now);
+            }
+            Effect::Broadcast { room, except, event, volatile } => {
+                let frames = event_frames("/", &event, None, volatile);
+                let watchers = self.shared.directory.watchers(&room);
+                for core in watchers.iter().filter(|core| *core != self.id) {
+                    self.mail(core, volatile, || Mail::Room {
+                        room: room.clone(),
+                        frames: frames.clone(),
+                        except: None,
+                    });
+                }
+                self.send_to_room(&room, &frames, except, now);
+            }
+            Effect::Watch(room) => self.shared.directory.watch(&room, self.id),
+            Effect::Unwatch(room) => self.shared.directory.unwatch(&room, self.id),
+            Effect::Store(record) => self.submit(record, now),
+            Effect::Presence { user, username, socket, change } => {
+                self.change_presence(&user, &username, socket, change, now);
+            }
+            Effect::Disconnect { socket, reason } => {
+                if let Some(connection) = self.connections.get_mut(socket.connection) {
+                    connection.session.close(reason, now.instant);
+                }
+                self.settle(socket.connection, now);
+                self.mark_dirty(socket.connection);
+            }
+        }
+    }
+
+    fn namespace(&self, id: NamespaceId) -> &'static str {
+        self.shared.settings.namespaces.get(usize::from(id.0)).copied().unwrap_or("/")
+    }
+
+    fn submit(&mut self, record: Record, now: Now) {
+        let origin = record.origin;
+        let Some(store) = &self.shared.settings.store else { return };
+        let submitted = match &self.shared.writer {
+            Some(writer) => writer.submit(record),
+            None => return,
+        };
+        match submitted {
+            Ok(ticket) => self.persisting.push_back((now.instant + store.persist_timeout, origin, ticket)),
+            Err(refusal) => {
+                let outcome = Outcome { origin, result: Err(refusal) };
+                self.app.outcome(outcome, Online::default(), now, &mut self.effects);
+            }
+        }
+    }
+
+    /// Posts to another core. A letter that may be lost is not added to a full mailbox.
+    pub(super) fn mail(&self, core: crate::ids::CoreId, volatile: bool, mail: impl FnOnce() -> Mail) {
+        let Some(mailbox) = self.shared.post.of(core) else { return };
+        if volatile && mailbox.is_full() {
+            self.shared.metrics.volatile_dropped.increment();
+        } else {
+            mailbox.post(mail());
+        }
+    }
+
+    pub(crate) fn send_to_room(&mut self, room: &RoomId, frames: &Frames, except: Option<SocketKey>, now: Now) {
+        let mut recipients = Recipients { connections: &mut self.connections, lists: &mut self.dirty, now };
+        let bounds = self.shared.settings.outbox;
+        for socket in self.app.members(room).iter().filter(|socket| Some(**socket) != except) {
+            if let Err(key) = recipients.give(socket.connection, frames, bounds, &self.shared.metrics) {
+                self.overflowed.push(key);
+            }
+        }
+    }
+
+    pub(crate) fn send_to_users(&mut self, users: &[UserId], frames: &Frames, now: Now) {
+        let mut recipients = Recipients { connections: &mut self.connections, lists: &mut self.dirty, now };
+        let bounds = self.shared.settings.outbox;
+        for socket in users.iter().flat_map(|user| self.app.sockets_of(user)) {
+            if let Err(key) = recipients.give(socket.connection, frames, bounds, &self.shared.metrics) {
+                self.overflowed.push(key);
+            }
+        }
+    }
+
+    pub(crate) fn send_to_all(&mut self, frames: &Frames, except: Option<SocketKey>, now: Now) {
+        for key in self.connections.keys() {
+            let connected = self.connections.get_mut(key).is_some_and(|connection| match &connection.upper {
+                Upper::SocketIo(upper) => upper.is_connected(NamespaceId(0)),
+                Upper::Echo => false,
+            });
+            if connected && except.is_none_or(|except| except.connection != key) {
+                self.send(key, frames, now);
+            }
+        }
+    }
+
+    /// Queues a packet for one connection.
+    fn send(&mut self, key: ConnectionKey, frames: &Frames, now: Now) {
+        let mut recipients = Recipients { connections: &mut self.connections, lists: &mut self.dirty, now };
+        let given = recipients.give(key, frames, self.shared.settings.outbox, &self.shared.metrics);
+        self.overflowed.extend(given.err());
+    }
+
+    /// Queues one frame that must arrive.
+    pub(super) fn push(&mut self, key: ConnectionKey, text: SharedFrame, now: Now) {
+        self.send(key, &Frames { text, attachments: Arc::default(), is_volatile: false }, now);
+    }
+
+    /// Queues the answer to a WebSocket ping, unless one is waiting already.
+    pub(super) fn pong(&mut self, key: ConnectionKey, payload: &[u8], now: Now) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(websocket) = &mut connection.websocket else { return };
+        let pong = SharedFrame::control(frame::pong(payload));
+        if connection.session.transport() == Transport::Polling {
+            websocket.write_now(&mut Outbox::default(), pong);
+        } else if !std::mem::replace(&mut websocket.pong_queued, true) {
+            self.push(key, pong, now);
+        }
+    }
+
+    /// A WebSocket, if its connection still has it.
+    pub(super) fn websocket(&mut self, wire: Wire) -> Option<&mut WebSocket> {
+        self.connections.get_mut(wire.key)?.websocket.as_mut().filter(|websocket| websocket.serial == wire.serial)
+    }
+
+    pub(super) fn mark_dirty(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && !std::mem::replace(&mut connection.is_dirty, true)
+        {
+            self.dirty.push(key);
+        }
+    }
+
+    /// Writes what is queued, connection by connection.
+    pub(crate) fn flush(&mut self, now: Now) {
+        while !self.dirty.is_empty() {
+            for key in std::mem::take(&mut self.dirty) {
+                self.flush_connection(key, now);
+                self.settle(key, now);
+            }
+            self.execute(now);
+        }
+    }
+
+    pub(super) fn flush_connection(&mut self, key: ConnectionKey, now: Now) {
+        let max_payload = self.shared.settings.max_payload;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.is_dirty = false;
+        match connection.session.sink() {
+            Sink::None => {}
+            Sink::WebSocket => {
+                let Some(websocket) = &mut connection.websocket else { return };
+                if websocket.is_blocked {
+                    return;
+                }
+                match write(&mut connection.outbox, websocket) {
+                    Written::All => {
+                        websocket.pong_queued = false;
+                        connection.session.handle_drained();
+                    }
+                    Written::Blocked => {
+                        websocket.is_blocked = true;
+                        websocket.wake();
+                    }
+                    Written::Failed => connection.session.handle_websocket_closed(false),
+                }
+            }
+            Sink::Poll => {
+                let body = match connection.session.answer(connection.outbox.is_empty()) {
+                    Some(session::Answer::Outbox) => connection.outbox.take_payload(max_payload),
+                    Some(session::Answer::Noop) => packet::NOOP.as_bytes().to_vec(),
+                    None => return,
+                };
+                let delivered = connection.poll.take().is_some_and(|poll| poll.send(Answer::Payload(body)).is_ok());
+                if !delivered {
+                    connection.session.abort(CloseReason::RequestAborted);
+                }
+            }
+        }
+        let _ = now;
+    }
+
+    /// Answers the probe on the WebSocket that carries it; the outbox still belongs to polling.
+    pub(super) fn send_probe_pong(&mut self, key: ConnectionKey) {
+        if let Some(websocket) = self.connections.get_mut(key).and_then(|connection| connection.websocket.as_mut()) {
+            websocket.write_now(&mut Outbox::default(), SharedFrame::from_text(packet::PONG_PROBE));
+        }
+        self.mark_dirty(key);
+    }
+
+    /// Closes the WebSocket alone.
+    pub(super) fn drop_websocket(&mut self, key: ConnectionKey) {
+        if let Some(mut websocket) = self.connections.get_mut(key).and_then(|connection| connection.websocket.take()) {
+            websocket.close(&mut Outbox::default());
+        }
+    }
+
+    /// Forgets a session that is over, with a last word to whoever still listens.
+    pub(super) fn remove(&mut self, key: ConnectionKey, farewell: Farewell, _now: Now) {
+        let Some(mut connection) = self.connections.remove(key) else { return };
+        self.shared.metrics.sessions.decrement();
+        if let Some(poll) = connection.poll.take() {
+            let mut body = connection.outbox.take_payload(self.shared.settings.max_payload);
+            let last = match farewell {
+                Farewell::Close => packet::CLOSE,
+                Farewell::Noop => packet::NOOP,
+            };
+            payload::append(&mut body, ServerPacket::Text(last.as_bytes()));
+            let _ = poll.send(Answer::Payload(body));
+        }
+        if let Some(mut websocket) = connection.websocket.take() {
+            let mut outbox = match connection.session.transport() {
+                Transport::WebSocket => connection.outbox,
+                Transport::Polling => Outbox::default(),
+            };
+            websocket.close(&mut outbox);
+        }
+    }
+
+    /// Tells every client to come back later, each at a time of its own.
+    pub(crate) fn drain_clients(&mut self, now: Now) {
+        self.is_draining = true;
+        let keys = self.connections.keys();
+        let count = u64::try_from(keys.len()).unwrap_or(u64::MAX).max(1);
+        for (position, key) in (0..).zip(keys) {
+            let reconnect_in = 500 + RECONNECT_WITHIN_MS * position / count;
+            let event = event::server_draining(reconnect_in);
+            let connected = self.connections.get_mut(key).is_some_and(|connection| match &connection.upper {
+                Upper::SocketIo(upper) => upper.is_connected(NamespaceId(0)),
+                Upper::Echo => false,
+            });
+            if connected {
+                self.send(key, &event_frames("/", &event, None, false), now);
+            }
+        }
+    }
+
+    /// Ends every session; what is queued still goes out.
+    pub(crate) fn close_all(&mut self, now: Now) {
+        for key in self.connections.keys() {
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.session.close("server_shutdown", now.instant);
+            }
+            self.settle(key, now);
+            self.mark_dirty(key);
+        }
+    }
+}
+
+/// The connections of a core, while one packet is given to many of them.
+struct Recipients<'a> {
+    connections: &'a mut super::connections::Connections,
+    lists: &'a mut Vec<ConnectionKey>,
+    now: Now,
+}
+
+impl Recipients<'_> {
+    /// Appends a packet to one outbox. The error is the key of a connection that is too slow for it.
+    fn give(
+        &mut self,
+        key: ConnectionKey,
+        frames: &Frames,
+        bounds: super::outbox::Bounds,
+        metrics: &super::metrics::Metrics,
+    ) -> Result<(), ConnectionKey> {
+        let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.session.is_open()) else {
+            return Ok(());
+        };
+        if frames.is_volatile {
+            if !connection.outbox.push_volatile(frames.text.clone(), bounds, self.now.instant) {
+                metrics.volatile_dropped.increment();
+            }
+        } else {
+            for frame in std::iter::once(&frames.text).chain(frames.attachments.iter()) {
+                connection.outbox.push(frame.clone(), bounds, self.now.instant).map_err(|_| key)?;
+            }
+        }
+        if !std::mem::replace(&mut connection.is_dirty, true) {
+            self.lists.push(key);
+        }
+        Ok(())
+    }
+}
+
+/// How far a write came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    All,
+    Blocked,
+    Failed,
+}
+
+fn write(outbox: &mut Outbox, websocket: &WebSocket) -> Written {
+    while !outbox.is_empty() {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let filled = outbox.slices(&mut slices);
+        match websocket.write.try_write_vectored(slices.get(..filled).unwrap_or_default()) {
+            Ok(0) => return Written::Failed,
+            Ok(count) => outbox.advance(count),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Written::Blocked,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return Written::Failed,
+        }
+    }
+    Written::All
+}
+
+impl WebSocket {
+    /// Has the reading task look at this connection again.
+    pub(super) fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Writes a frame past the session's outbox; what the kernel does not take is lost.
+    fn write_now(&mut self, outbox: &mut Outbox, frame: SharedFrame) {
+        let unbounded = super::outbox::Bounds { bytes: usize::MAX, age: std::time::Duration::MAX };
+        if outbox.push(frame, unbounded, std::time::Instant::now()).is_ok() {
+            write(outbox, self);
+        }
+    }
+
+    /// Writes what is left and a close frame, as far as the kernel takes it. The connection ends when the last half of
+    /// it is dropped.
+    pub(super) fn close(&mut self, outbox: &mut Outbox) {
+        let reason = if self.close_code == NORMAL_CLOSE { "" } else { "protocol error" };
+        self.write_now(outbox, SharedFrame::control(frame::close(self.close_code, reason)));
+        self.wake();
+    }
+}
+
+/// An event, encoded and framed.
+pub(crate) fn event_frames(namespace: &str, event: &OutEvent, ack: Option<AckId>, is_volatile: bool) -> Frames {
+    let text = SharedFrame::text(event.name.len() + event.args.len() + 32, |buffer| {
+        buffer.push(packet::MESSAGE as u8);
+        socketio::encode::event(buffer, namespace, &event.name, &event.args, ack, event.attachments.len());
+    });
+    Frames { text, attachments: attachments_of(&event.attachments), is_volatile }
+}
+
+fn attachments_of(attachments: &[bytes::Bytes]) -> Arc<[SharedFrame]> {
+    attachments.iter().map(|data| SharedFrame::binary(data)).collect()
+}

@@ -1,0 +1,187 @@
+//! Long-polling: the GET that waits and the POST that brings, on whichever core they arrive.
+//!
+//! Owns the requests' own rules (body size, time, type) and the way to the session's core and back. What the requests
+//! mean to the session is the session's.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use hyper::header::{self, HeaderMap};
+use hyper::{Request, StatusCode, body};
+use tokio::sync::oneshot;
+
+use super::core::Core;
+use super::http::{self, Response};
+use super::mailbox::{self, Aborted, Answer, Call, Mail, Mailbox};
+use crate::chat::application::Application;
+use crate::config::limits::HTTP_BODY_TIMEOUT;
+use crate::engineio::error::HandshakeError;
+use crate::engineio::session::Transport;
+use crate::ids::{CoreId, SessionId, TOKEN_BYTES};
+
+/// A `sid` that nobody can guess.
+///
+/// # Errors
+/// When the operating system has no randomness, which is a request that cannot be served.
+pub(crate) fn new_session_id(core: CoreId) -> Result<SessionId, HandshakeError> {
+    let mut random = [0; TOKEN_BYTES - 1];
+    getrandom::fill(&mut random).map_err(|_| HandshakeError::BadRequest)?;
+    Ok(SessionId::new(random, core))
+}
+
+/// The handshake: a new session, and its open packet.
+pub(crate) fn begin<A: Application>(
+    core: &Core<A>,
+    is_echo: bool,
+    authorization: Option<Box<str>>,
+) -> Result<Response, HandshakeError> {
+    let sid = new_session_id(core.id())?;
+    let open = core.with(|state, now| {
+        state.open(sid, Transport::Polling, is_echo, authorization, now)?;
+        Some(state.open_packet(sid, Transport::Polling))
+    });
+    open.map(|open| payload(open.into_bytes())).ok_or(HandshakeError::BadRequest)
+}
+
+/// Whether a session exists, on whichever core its id names.
+pub(crate) async fn exists<A: Application>(core: &Core<A>, sid: SessionId) -> Result<(), HandshakeError> {
+    ask(core, sid, mailbox::Request::Exists).await.map(|_| ())
+}
+
+/// A GET: answered when the session has something to say.
+pub(crate) async fn poll<A: Application>(core: &Core<A>, sid: SessionId) -> Result<Response, HandshakeError> {
+    let guard = Guard::new(core, sid, Aborted::Poll);
+    let answer = ask(core, sid, mailbox::Request::Poll).await;
+    guard.disarm();
+    match answer? {
+        Answer::Payload(body) => Ok(payload(body)),
+        Answer::Done => Err(HandshakeError::BadRequest),
+        Answer::Refused(error) => Err(error),
+    }
+}
+
+/// A POST: its packets are handled before it is answered.
+pub(crate) async fn post<A: Application>(
+    core: &Core<A>,
+    sid: SessionId,
+    request: Request<body::Incoming>,
+) -> Result<Response, HandshakeError> {
+    ask(core, sid, mailbox::Request::PostBegin).await?;
+    // From here on a request that breaks off, or is not what it should be, ends the session: its packets are lost.
+    let guard = Guard::new(core, sid, Aborted::Post);
+    let max_payload = core.shared().settings.max_payload;
+    let body = match read_body(request, max_payload, HTTP_BODY_TIMEOUT).await {
+        Ok(body) => body,
+        Err(refusal) => return Ok(refusal.response()),
+    };
+    guard.disarm();
+    ask(core, sid, mailbox::Request::PostBody(body)).await?;
+    Ok(http::with_body(StatusCode::OK, "text/html", "ok"))
+}
+
+fn payload(body: Vec<u8>) -> Response {
+    http::with_body(StatusCode::OK, "text/plain; charset=UTF-8", body)
+}
+
+/// Puts a request to the session and waits for its answer, through the core's mailbox when it lives elsewhere.
+async fn ask<A: Application>(
+    core: &Core<A>,
+    sid: SessionId,
+    request: mailbox::Request,
+) -> Result<Answer, HandshakeError> {
+    let (reply, answer) = oneshot::channel();
+    let call = Call { sid, request, reply };
+    if sid.core() == core.id() {
+        core.with(|state, now| state.handle_call(call, now));
+    } else {
+        core.shared().post.of(sid.core()).ok_or(HandshakeError::UnknownSession)?.post(Mail::Call(call));
+    }
+    // The other end is dropped only with the session.
+    match answer.await {
+        Ok(Answer::Refused(error)) => Err(error),
+        Ok(answer) => Ok(answer),
+        Err(_) => Err(HandshakeError::UnknownSession),
+    }
+}
+
+/// Tells the session when its client gives up on a request: dropping the request's future drops this.
+struct Guard {
+    sid: SessionId,
+    request: Aborted,
+    mailbox: Option<Mailbox>,
+}
+
+impl Guard {
+    fn new<A: Application>(core: &Core<A>, sid: SessionId, request: Aborted) -> Self {
+        Self { sid, request, mailbox: core.shared().post.of(sid.core()).cloned() }
+    }
+
+    fn disarm(mut self) {
+        self.mailbox = None;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.post(Mail::Abort { sid: self.sid, request: self.request });
+        }
+    }
+}
+
+/// Why a body is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BodyRefusal {
+    TooLarge,
+    Encoded,
+    Binary,
+    Late,
+    Broken,
+}
+
+impl BodyRefusal {
+    fn response(self) -> Response {
+        let (status, message) = match self {
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Body too large"),
+            Self::Encoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Encoded bodies are not accepted"),
+            Self::Binary => (StatusCode::BAD_REQUEST, "Binary bodies belong to revision 3 of the protocol"),
+            Self::Late => (StatusCode::REQUEST_TIMEOUT, "Body not received in time"),
+            Self::Broken => (StatusCode::BAD_REQUEST, "Body broken"),
+        };
+        http::json(status, format!("{{\"code\":3,\"message\":\"{message}\"}}"))
+    }
+}
+
+/// Reads a body of at most `most` bytes within `time`. What its headers give away is refused before a byte is read.
+async fn read_body(request: Request<body::Incoming>, most: usize, time: Duration) -> Result<Bytes, BodyRefusal> {
+    check_headers(request.headers(), most)?;
+    let mut incoming = request.into_body();
+    let read = async {
+        let mut whole = BytesMut::new();
+        while let Some(frame) = incoming.frame().await {
+            let Ok(data) = frame.map_err(|_| BodyRefusal::Broken)?.into_data() else { continue };
+            if whole.len() + data.len() > most {
+                return Err(BodyRefusal::TooLarge);
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(whole.freeze())
+    };
+    tokio::time::timeout(time, read).await.unwrap_or(Err(BodyRefusal::Late))
+}
+
+fn check_headers(headers: &HeaderMap, most: usize) -> Result<(), BodyRefusal> {
+    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !matches!(text(header::CONTENT_ENCODING), "" | "identity") {
+        return Err(BodyRefusal::Encoded);
+    }
+    if text(header::CONTENT_TYPE).starts_with("application/octet-stream") {
+        return Err(BodyRefusal::Binary);
+    }
+    let declared = text(header::CONTENT_LENGTH).parse::<u64>().unwrap_or(0);
+    if usize::try_from(declared).map_or(true, |declared| declared > most) {
+        return Err(BodyRefusal::TooLarge);
+    }
+    Ok(())
+}

@@ -1,0 +1,283 @@
+//! Starting and stopping: threads, listeners, the store, and the signals that end it all.
+//!
+//! Owns the life of the process. [`run`] is the chat server of a configuration; [`Server`] is a server with any
+//! application, for tests and for the conformance example.
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use super::admission::Limit;
+use super::core::{Core, Shared};
+use super::directory::Directory;
+use super::gate::{Gate, Guests};
+use super::listener;
+use super::mailbox::{self, Letters, Mail, Post};
+use super::metrics::Metrics;
+use super::outbound::event_frames;
+use super::outbox::Bounds;
+use super::settings::{Audience, Playground, Protocol, Settings};
+use super::shutdown::{self, Phase};
+use crate::chat::app::{self, Chat};
+use crate::chat::application::Application;
+use crate::chat::command::Limits;
+use crate::chat::effect::{Committed, Outcome};
+use crate::chat::event;
+use crate::chat::limit::Rates;
+use crate::config::{Config, Environment, PresenceScope, StoreKind, limits};
+use crate::engineio::session::Timings;
+use crate::ids::CoreId;
+use crate::store::{self, StoreError, StoreSettings, Writer};
+
+/// How long a closed session waits for the poll that takes its last packets.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Why the server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; stop what uses it, or set WS_HOST and WS_PORT to another address")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A thread or its runtime cannot be made.
+    #[error("the system has no more threads or descriptors: {0}")]
+    Threads(#[from] io::Error),
+}
+
+/// A running server. Dropping it without [`Server::stop`] leaves its threads to the end of the process.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    writer: Option<Writer>,
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Listens, opens the store and starts the cores, each with an application of its own.
+    ///
+    /// # Errors
+    /// [`ServerError`], with what the operator can do about it.
+    pub fn start<A, F>(settings: Settings, application: F) -> Result<Self, ServerError>
+    where
+        A: Application,
+        F: Fn(CoreId) -> A + Clone + Send + 'static,
+    {
+        let wanted = settings.listen;
+        let listeners =
+            listener::bind(wanted, settings.cores).map_err(|source| ServerError::Listen { address: wanted, source })?;
+        let address = listeners.first().map_or(Ok(wanted), std::net::TcpListener::local_addr)?;
+        let (boxes, letters): (Vec<_>, Vec<_>) = listeners.iter().map(|_| mailbox::mailbox()).unzip();
+        let post = Post::new(boxes);
+        let directory = Arc::new(Directory::default());
+        let writer = match &settings.store {
+            Some(store) => {
+                let (post, directory) = (post.clone(), Arc::clone(&directory));
+                Some(Writer::start(store.clone(), move |outcomes| deliver(outcomes, &post, &directory))?)
+            }
+            None => None,
+        };
+        let shared = Arc::new(Shared {
+            post,
+            directory,
+            metrics: Metrics::default(),
+            writer: writer.as_ref().map(Writer::handle),
+            phase: Phase::default(),
+            addresses: Limit::new(settings.max_connections_per_ip),
+            users: Limit::new(settings.max_connections_per_user),
+            started: Instant::now(),
+            settings,
+        });
+        let (stop, stopped) = watch::channel(false);
+        let mut threads = Vec::new();
+        for ((id, listener), letters) in (0..).map(CoreId).zip(listeners).zip(letters) {
+            let (shared, application, stopped) = (Arc::clone(&shared), application.clone(), stopped.clone());
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let thread = std::thread::Builder::new().name(format!("core-{}", id.0)).spawn(move || {
+                let core = Core::new(id, shared, application(id));
+                runtime.block_on(LocalSet::new().run_until(serve(core, listener, letters, stopped)));
+            })?;
+            threads.push(thread);
+        }
+        shared.phase.serve();
+        Ok(Self { address, shared, writer, stop, threads })
+    }
+
+    /// Where it listens; with port 0 in the settings this is the port it got.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets go in order: no new connections, the clients are told, what the store has is stored and answered, the
+    /// sessions are closed. Gives up waiting for slow clients at the drain timeout.
+    pub async fn stop(self) {
+        let deadline = Instant::now() + self.shared.settings.drain_timeout;
+        shutdown::tell_clients(&self.shared);
+        self.stop.send_replace(true);
+        if let Some(writer) = self.writer {
+            // The store's answers travel through the cores' mailboxes before the letter that closes the sessions.
+            let drained = tokio::task::spawn_blocking(move || writer.shutdown());
+            if tokio::time::timeout_at(deadline.into(), drained).await.is_err() {
+                tracing::error!("the store did not finish in time; what it had not stored was not acknowledged");
+            }
+        }
+        let left = shutdown::close_clients(&self.shared, deadline).await;
+        if left > 0 {
+            tracing::warn!(sessions = left, "sessions were cut off at the drain timeout");
+        }
+        drop(self.threads);
+    }
+}
+
+/// One core's thread: the loop and its listener. When the listener stops, the loop goes on: there are sessions to end.
+async fn serve<A: Application>(
+    core: Core<A>,
+    listener: std::net::TcpListener,
+    letters: Letters,
+    stopped: watch::Receiver<bool>,
+) {
+    let accepting = core.clone();
+    tokio::task::spawn_local(async move {
+        if let Err(error) = listener::accept(accepting, listener, stopped).await {
+            tracing::error!(%error, "a core cannot listen");
+        }
+    });
+    core.run(letters).await;
+}
+
+/// What the store did, to whom it concerns: the room's sockets on every core that has some, then whoever asked. All of
+/// it goes through the same mailboxes in the order of the commits, which is what makes that order everybody's.
+fn deliver(outcomes: Vec<Outcome>, post: &Post, directory: &Directory) {
+    while post.is_congested() {
+        std::thread::sleep(mailbox::PAUSE);
+    }
+    for outcome in outcomes {
+        let origin = outcome.origin;
+        let news = match &outcome.result {
+            Ok(Committed::Message { message, duplicate: false }) => {
+                Some((&message.room, event::message_new(message), None))
+            }
+            Ok(Committed::Receipt(receipt)) if receipt.changed => {
+                Some((&receipt.room, event::message_status(receipt), Some(origin.socket)))
+            }
+            _ => None,
+        };
+        if let Some((room, event, except)) = news {
+            let frames = event_frames("/", &event, None, false);
+            for core in directory.watchers(room).iter() {
+                let except = except.filter(|_| core == origin.core);
+                if let Some(mailbox) = post.of(core) {
+                    mailbox.post(Mail::Room { room: room.clone(), frames: frames.clone(), except });
+                }
+            }
+        }
+        if let Some(mailbox) = post.of(origin.core) {
+            mailbox.post(Mail::Outcome(outcome));
+        }
+    }
+}
+
+/// Runs the chat server until the process is told to stop.
+///
+/// # Errors
+/// [`ServerError`] when it cannot start.
+pub fn run(config: Config) -> Result<(), ServerError> {
+    let chat = app::Settings {
+        limits: Limits { max_message_bytes: config.max_message_bytes },
+        rates: Rates { events: rate(config.rate_limit_events), bytes: rate(config.rate_limit_bytes) },
+        rooms_per_socket: limits::MAX_ROOMS_PER_SOCKET,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let server = Server::start(settings(config), move |core| Chat::new(core, chat))?;
+        tracing::info!(address = %server.address(), "listening");
+        signals.next().await;
+        tracing::info!("stopping: the clients are told and the store finishes");
+        tokio::select! {
+            () = server.stop() => tracing::info!("stopped"),
+            () = signals.next() => tracing::warn!("stopped at once, by a second signal"),
+        }
+        Ok(())
+    })
+}
+
+fn rate(limit: Option<NonZeroU32>) -> u32 {
+    limit.map_or(0, NonZeroU32::get)
+}
+
+/// A chat server's settings, from its configuration.
+fn settings(config: Config) -> Settings {
+    let is_development = config.environment == Environment::Development;
+    let kind = match config.store {
+        StoreKind::Memory => store::StoreKind::Memory,
+        StoreKind::Embedded => store::StoreKind::Sqlite { path: config.data_dir.join("alt.db") },
+    };
+    let store = StoreSettings {
+        open_rooms: config.open_rooms,
+        persist_timeout: config.persist_timeout,
+        ..StoreSettings::new(kind)
+    };
+    Settings {
+        listen: config.listen,
+        cores: config.cores,
+        mounts: vec![("/socket.io/", Protocol::SocketIo)],
+        namespaces: &["/"],
+        timings: Timings {
+            ping_interval: limits::PING_INTERVAL,
+            ping_timeout: limits::PING_TIMEOUT,
+            upgrade_timeout: limits::UPGRADE_TIMEOUT,
+            linger: LINGER,
+        },
+        max_payload: limits::MAX_PAYLOAD,
+        connect_timeout: limits::CONNECT_TIMEOUT,
+        gate: Gate::Tokens { keys: config.keys, guests: is_development.then(Guests::default) },
+        origins: config.origins,
+        outbox: Bounds { bytes: limits::MAX_OUTBOX_BYTES, age: limits::OUTBOX_TIMEOUT },
+        store: Some(store),
+        audience: match config.presence_scope {
+            PresenceScope::Contacts => Audience::Contacts,
+            PresenceScope::All => Audience::All,
+        },
+        presence_grace: config.presence_grace,
+        drain_timeout: config.drain_timeout,
+        max_connections_per_ip: config.max_connections_per_ip,
+        max_connections_per_user: config.max_connections_per_user,
+        playground: is_development.then(|| Playground { secret: config.page_secret }),
+    }
+}
+
+/// The signals that end the process.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

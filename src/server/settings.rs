@@ -1,0 +1,75 @@
+//! Everything a server is set up with, whatever application it carries.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::gate::Gate;
+use super::outbox::Bounds;
+use crate::config::{Origins, Secret};
+use crate::engineio::session::Timings;
+use crate::store::StoreSettings;
+
+/// Who hears that a user comes and goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Those who share a conversation.
+    Contacts,
+    /// Every connected socket.
+    All,
+}
+
+/// What a path of the server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Socket.IO over Engine.IO.
+    SocketIo,
+    /// A bare Engine.IO echo, for conformance suites.
+    EngineIoEcho,
+}
+
+/// A server's settings. Every limit has its source in [`crate::config::limits`] or in the contract.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where to listen; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Threads, each with its own listener and runtime.
+    pub cores: usize,
+    /// The Engine.IO paths, with their leading and trailing slash.
+    pub mounts: Vec<(&'static str, Protocol)>,
+    /// The Socket.IO namespaces; their indices are the namespace ids.
+    pub namespaces: &'static [&'static str],
+    /// Heartbeat, upgrade and linger.
+    pub timings: Timings,
+    /// Longest WebSocket message, and longest body of a poll or post, in bytes.
+    pub max_payload: usize,
+    /// From the handshake to the first CONNECT.
+    pub connect_timeout: Duration,
+    /// Who may connect.
+    pub gate: Gate,
+    /// Which web pages may connect.
+    pub origins: Origins,
+    /// What a slow client may let pile up.
+    pub outbox: Bounds,
+    /// `None` for an application that stores nothing.
+    pub store: Option<StoreSettings>,
+    /// Who hears of presence.
+    pub audience: Audience,
+    /// How long the departure of a last device is held back.
+    pub presence_grace: Duration,
+    /// How long a stopping server finishes its work.
+    pub drain_timeout: Duration,
+    /// TCP connections of one address.
+    pub max_connections_per_ip: Option<NonZeroU32>,
+    /// Sockets of one user.
+    pub max_connections_per_user: Option<NonZeroU32>,
+    /// Whether to serve the page to try the chat with, and the tokens it needs: `Some` has the signing secret.
+    pub playground: Option<Playground>,
+}
+
+/// What the page to try the chat with needs; development only.
+#[derive(Debug)]
+pub struct Playground {
+    /// Signs the page's tokens; `None` when only a public key is configured.
+    pub secret: Option<Secret>,
+}

@@ -1,0 +1,97 @@
+//! How far one user is with one room: two watermarks and single receipts above them.
+//!
+//! The same rules as the tables `read_state` and `receipts` of the SQLite store.
+
+use std::collections::BTreeMap;
+
+use crate::chat::effect::ReceiptStatus;
+
+/// One user in one room. `read <= delivered`, and each watermark is as high as it can be: the next message of
+/// somebody else above it lacks that receipt.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    delivered: u64,
+    read: u64,
+    /// Receipts above the watermark of their status, by seq.
+    single: BTreeMap<u64, ReceiptStatus>,
+}
+
+impl Reader {
+    /// Everything of others up to here has that status.
+    pub(super) fn watermark(&self, status: ReceiptStatus) -> u64 {
+        match status {
+            ReceiptStatus::Delivered => self.delivered,
+            ReceiptStatus::Read => self.read,
+        }
+    }
+
+    /// Whether a receipt says nothing new.
+    pub(super) fn covers(&self, seq: u64, status: ReceiptStatus, up_to: bool) -> bool {
+        self.watermark(status) >= seq || (!up_to && self.has(seq, status))
+    }
+
+    /// Whether the user has read the message.
+    pub(super) fn has_read(&self, seq: u64) -> bool {
+        self.has(seq, ReceiptStatus::Read)
+    }
+
+    fn has(&self, seq: u64, status: ReceiptStatus) -> bool {
+        self.watermark(status) >= seq || self.single.get(&seq).is_some_and(|single| *single >= status)
+    }
+
+    /// Takes a receipt in. `others` are the seqs of the messages of others, ascending.
+    pub(super) fn raise(
+        &mut self,
+        seq: u64,
+        status: ReceiptStatus,
+        up_to: bool,
+        last_seq: u64,
+        others: impl Iterator<Item = u64> + Clone,
+    ) {
+        if !up_to {
+            let single = self.single.entry(seq).or_insert(status);
+            *single = status.max(*single);
+        }
+        let reached = if up_to { seq } else { 0 };
+        if status == ReceiptStatus::Read {
+            self.read = self.highest(self.read.max(reached), ReceiptStatus::Read, last_seq, others.clone());
+        }
+        let delivered = self.delivered.max(self.read).max(reached);
+        self.delivered = self.highest(delivered, ReceiptStatus::Delivered, last_seq, others);
+        let (read, delivered) = (self.read, self.delivered);
+        self.single.retain(|seq, status| *seq > read && (*seq > delivered || *status == ReceiptStatus::Read));
+    }
+
+    fn highest(&self, from: u64, status: ReceiptStatus, last: u64, mut others: impl Iterator<Item = u64>) -> u64 {
+        others.find(|seq| *seq > from && !self.has(*seq, status)).map_or(last, |lacking| lacking - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ReceiptStatus::{Delivered, Read};
+    use super::*;
+
+    #[test]
+    fn watermarks_advance_over_single_receipts_and_keep_the_table_small() {
+        // Messages 1..=6; 3 is the user's own.
+        let others = [1, 2, 4, 5, 6];
+        // (seq, status, up_to) -> (delivered, read, single receipts left)
+        let steps = [
+            ((2, Delivered, false), (0, 0, 1)),
+            ((1, Delivered, false), (3, 0, 0)),
+            ((5, Read, false), (3, 0, 1)),
+            ((4, Delivered, false), (5, 0, 1)),
+            ((2, Read, true), (5, 3, 1)),
+            ((4, Read, false), (5, 5, 0)),
+            ((6, Read, true), (6, 6, 0)),
+        ];
+        let mut reader = Reader::default();
+        for ((seq, status, up_to), expected) in steps {
+            assert!(!reader.covers(seq, status, up_to), "{seq} {status:?}");
+            reader.raise(seq, status, up_to, 6, others.into_iter());
+            assert!(reader.covers(seq, status, up_to) && reader.covers(seq, Delivered, up_to), "{seq} {status:?}");
+            assert_eq!((reader.delivered, reader.read, reader.single.len()), expected, "{seq} {status:?} {up_to}");
+        }
+    }
+}
