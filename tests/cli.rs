@@ -262,7 +262,7 @@ fn members_come_and_go() {
     assert_eq!(list(), "42 bob");
     assert_eq!(members(&["list", "5"]).succeeded(), "eve\n");
     let nobody = members(&["list", "nowhere"]);
-    assert_eq!((nobody.succeeded(), nobody.err.as_str()), ("", "alt-ws: nobody is a member\n"));
+    assert_eq!((nobody.succeeded(), nobody.err.as_str()), ("", "alt-ws: there is no such conversation\n"));
 }
 
 #[test]

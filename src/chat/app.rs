@@ -5,18 +5,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::application::{Application, ConnectRequest, Now};
 use super::command::{self, Command, Context, Limits, Send};
+use super::deadlines::{Deadlines, Entry};
 use super::effect::{
     Committed, Effect, Join, Joined, NewMessage, NewReceipt, Origin, Outcome, Record, RecordBody, Refusal,
 };
-use super::event::{self, Code, Failure, Message, Online};
+use super::event::{self, Failure, Online};
 use super::limit::{Limiter, Rates, Verdict};
 use super::presence::PresenceChange;
+use super::reply::Call;
 use super::rooms::{Interest, Rooms};
-use super::typing::{Expiries, Expiry, STOPS_AFTER, Started, Typing};
+use super::typing::{Expiry, STOPS_AFTER, Started, Typing};
 use crate::ids::{CoreId, RoomId, SocketKey, UserId};
 use crate::socketio::AckId;
 use crate::socketio::Event;
@@ -32,10 +34,8 @@ pub struct Settings {
     pub rooms_per_socket: usize,
 }
 
-/// A full queue drains within a few commits; coming back sooner than this only fills it again.
-const BUSY_RETRY_MS: u64 = 1000;
-/// A store that is down is seldom back sooner.
-const UNAVAILABLE_RETRY_MS: u64 = 5000;
+/// A token may claim to outlive the clock; nobody stays connected for longer than ten years.
+const MAX_TOKEN_LIFE_MS: u64 = 10 * 366 * 24 * 3600 * 1000;
 
 /// The chat on one core.
 #[derive(Debug)]
@@ -48,7 +48,8 @@ pub struct Chat {
     /// Bounded by the store's queue: a request enters only together with its record.
     pending: HashMap<u64, Pending>,
     last_request: u64,
-    expiries: Expiries,
+    typing_ends: Deadlines<(SocketKey, RoomId)>,
+    token_ends: Deadlines<SocketKey>,
 }
 
 #[derive(Debug)]
@@ -61,6 +62,7 @@ struct Socket {
     limiter: Limiter,
     /// Whether presence counts this socket: from the moment the user's conversations are known.
     arrived: bool,
+    token_end: Option<Entry>,
 }
 
 /// A request that waits for the store.
@@ -98,7 +100,8 @@ impl Chat {
             rooms: Rooms::default(),
             pending: HashMap::new(),
             last_request: 0,
-            expiries: Expiries::default(),
+            typing_ends: Deadlines::default(),
+            token_ends: Deadlines::default(),
         }
     }
 
@@ -116,7 +119,7 @@ impl Chat {
             Command::Presence(status) => {
                 let Some(socket) = self.sockets.get(&call.socket) else { return };
                 out.push(socket.presence(call.socket, PresenceChange::Chose(status)));
-                call.succeed("{\"ok\":true}".to_owned(), out);
+                call.done(out);
             }
         }
     }
@@ -125,8 +128,7 @@ impl Chat {
         let most = self.settings.rooms_per_socket;
         let Some(socket) = self.sockets.get_mut(&call.socket) else { return };
         if socket.rooms.len() + socket.joining >= most && !socket.rooms.contains(&room) {
-            let message = format!("A connection may be in at most {most} rooms");
-            return call.fail(&Failure { code: Code::TooLarge, message, retry_after_ms: None }, out);
+            return call.fail(&Failure::too_many_rooms(most), out);
         }
         socket.joining += 1;
         let join = Join { room: room.clone(), user: socket.user.clone(), since };
@@ -162,7 +164,7 @@ impl Chat {
                 out.push(Effect::Unwatch(room.clone()));
             }
         }
-        call.succeed("{\"ok\":true}".to_owned(), out);
+        call.done(out);
     }
 
     fn send(&mut self, call: Call, send: Send, out: &mut Vec<Effect>) {
@@ -185,7 +187,7 @@ impl Chat {
         let Some(socket) = self.sockets.get(&call.socket) else { return };
         if socket.rooms.contains(&room) {
             self.show_typing(call.socket, &room, is_typing, now, out);
-            return call.succeed("{\"ok\":true}".to_owned(), out);
+            return call.done(out);
         }
         let access = RecordBody::Access { room, user: socket.user.clone() };
         self.store(call, PendingKind::Typing { is_typing }, access, out);
@@ -196,7 +198,7 @@ impl Chat {
         let is_news = if is_typing {
             let started = socket.typing.start(room, now.instant);
             if started == Started::First {
-                self.expiries.push(now.instant + STOPS_AFTER, key, room.clone());
+                self.typing_ends.push(now.instant + STOPS_AFTER, (key, room.clone()));
             }
             started != Started::Known
         } else {
@@ -219,8 +221,8 @@ impl Chat {
         let Pending { socket, ack, context, kind } = pending;
         let call = Call { socket, ack, context };
         match committed {
-            Committed::Message { message, .. } => sent(&call, &message, out),
-            Committed::Receipt(_) => call.succeed("{\"ok\":true}".to_owned(), out),
+            Committed::Message { message, .. } => call.sent(&message, out),
+            Committed::Receipt(_) => call.done(out),
             Committed::Joined(joined) => {
                 let left = kind == PendingKind::Join { left: true };
                 self.joined(&call, &joined, left, online, now, out);
@@ -229,7 +231,7 @@ impl Chat {
                 if let (PendingKind::Typing { is_typing }, Some(room)) = (kind, &call.context.room) {
                     self.show_typing(call.socket, room, is_typing, now, out);
                 }
-                call.succeed("{\"ok\":true}".to_owned(), out);
+                call.done(out);
             }
             Committed::Conversations(conversations) => self.arrived(call.socket, conversations, out),
         }
@@ -245,9 +247,7 @@ impl Chat {
             }
             let event = event::room_joined(joined, online, now.wall);
             out.push(Effect::Emit { to: call.socket, event, ack: None });
-            if let Some(id) = call.ack {
-                out.push(ack(call.socket, id, event::joined_ack(joined, online, now.wall)));
-            }
+            call.answer(event::joined_ack(joined, online, now.wall), out);
             if entered {
                 out.push(Effect::Broadcast {
                     room: room.clone(),
@@ -278,18 +278,20 @@ impl Chat {
 
     fn refused(&mut self, pending: Pending, refusal: Refusal, out: &mut Vec<Effect>) {
         let Pending { socket, ack, context, kind } = pending;
-        match kind {
+        let summary = match kind {
             // Without the store nobody's contacts are known, but the user is here all the same.
             PendingKind::Arrival => return self.arrived(socket, Vec::new(), out),
             PendingKind::Join { .. } => {
                 if let Some(room) = &context.room {
                     self.settle_join(socket, room, out);
                 }
+                Some("Failed to join room")
             }
-            PendingKind::Send | PendingKind::Receipt | PendingKind::Typing { .. } => {}
-        }
+            PendingKind::Send => Some("Failed to send message"),
+            PendingKind::Receipt | PendingKind::Typing { .. } => None,
+        };
         if self.sockets.contains_key(&socket) {
-            Call { socket, ack, context }.fail(&failure(refusal, &kind), out);
+            Call { socket, ack, context }.fail(&Failure::of_store(refusal, summary), out);
         }
     }
 }
@@ -298,38 +300,6 @@ impl Socket {
     fn presence(&self, socket: SocketKey, change: PresenceChange) -> Effect {
         Effect::Presence { user: self.user.clone(), username: Arc::clone(&self.username), socket, change }
     }
-}
-
-/// An event being answered.
-#[derive(Debug)]
-struct Call {
-    socket: SocketKey,
-    ack: Option<AckId>,
-    context: Context,
-}
-
-impl Call {
-    fn succeed(&self, answer: String, out: &mut Vec<Effect>) {
-        if let Some(id) = self.ack {
-            out.push(ack(self.socket, id, answer));
-        }
-    }
-
-    /// Clients of the old service listen for `error`, newer ones look at the ack: both are told.
-    fn fail(&self, failure: &Failure, out: &mut Vec<Effect>) {
-        let event = event::error(failure, &self.context);
-        out.push(Effect::Emit { to: self.socket, event, ack: None });
-        self.succeed(event::error_ack(failure), out);
-    }
-}
-
-fn ack(to: SocketKey, id: AckId, args: String) -> Effect {
-    Effect::Ack { to, id, args, attachments: Vec::new() }
-}
-
-fn sent(call: &Call, message: &Message, out: &mut Vec<Effect>) {
-    out.push(Effect::Emit { to: call.socket, event: event::message_ack(message), ack: None });
-    call.succeed(event::message_ack_reply(message), out);
 }
 
 fn typing_effect(key: SocketKey, socket: &Socket, room: &RoomId, is_typing: bool) -> Effect {
@@ -341,23 +311,10 @@ fn typing_effect(key: SocketKey, socket: &Socket, room: &RoomId, is_typing: bool
     }
 }
 
-fn failure(refusal: Refusal, kind: &PendingKind) -> Failure {
-    let message = match (refusal, kind) {
-        (Refusal::NotMember, _) => "Access denied to this room".to_owned(),
-        (_, PendingKind::Join { .. }) => "Failed to join room".to_owned(),
-        (_, PendingKind::Send) => "Failed to send message".to_owned(),
-        (refusal, _) => {
-            let mut text = refusal.to_string();
-            text.get_mut(..1).into_iter().for_each(str::make_ascii_uppercase);
-            text
-        }
-    };
-    let retry_after_ms = match refusal {
-        Refusal::Busy => Some(BUSY_RETRY_MS),
-        Refusal::Unavailable | Refusal::StorageFull => Some(UNAVAILABLE_RETRY_MS),
-        Refusal::NotMember | Refusal::NoSuchMessage | Refusal::OwnMessage | Refusal::Internal => None,
-    };
-    Failure { code: refusal.code(), message, retry_after_ms }
+/// When a token ends on the monotonic clock. One that was let in within its leeway has a second to be told so.
+fn token_end(expires_at: u64, now: Now) -> Instant {
+    let left_ms = expires_at.saturating_mul(1000).saturating_sub(now.wall.0).clamp(1000, MAX_TOKEN_LIFE_MS);
+    now.instant + Duration::from_millis(left_ms)
 }
 
 impl Application for Chat {
@@ -368,6 +325,7 @@ impl Application for Chat {
             return;
         };
         self.users.entry(claims.user.clone()).or_default().push(socket);
+        let token_end = claims.expires_at.map(|at| self.token_ends.push(token_end(at, now), socket));
         let conversations = RecordBody::Conversations { user: claims.user.clone() };
         let state = Socket {
             user: claims.user,
@@ -377,6 +335,7 @@ impl Application for Chat {
             typing: Typing::default(),
             limiter: Limiter::new(self.settings.rates, now.instant),
             arrived: false,
+            token_end,
         };
         self.sockets.insert(socket, state);
         let call = Call { socket, ack: None, context: Context::default() };
@@ -392,11 +351,7 @@ impl Application for Chat {
         match (verdict, command) {
             (Verdict::Pass, Ok(command)) => self.handle(call, command, now, out),
             (Verdict::Pass, Err(failure)) => call.fail(&failure, out),
-            (Verdict::Limited { retry_after }, _) => {
-                let retry_after_ms = u64::try_from(retry_after.as_millis()).ok().map(|ms| ms.max(1));
-                let message = "Too many events: slow down".to_owned();
-                call.fail(&Failure { code: Code::RateLimited, message, retry_after_ms }, out);
-            }
+            (Verdict::Limited { retry_after }, _) => call.fail(&Failure::rate_limited(retry_after), out),
             (Verdict::Disconnect, _) => out.push(Effect::Disconnect { socket: key, reason: "rate_limited" }),
         }
     }
@@ -406,6 +361,9 @@ impl Application for Chat {
 
     fn disconnect(&mut self, key: SocketKey, _now: Now, out: &mut Vec<Effect>) {
         let Some(mut socket) = self.sockets.remove(&key) else { return };
+        if let Some(entry) = socket.token_end {
+            self.token_ends.remove(entry);
+        }
         for room in socket.typing.stop_all() {
             out.push(typing_effect(key, &socket, &room, false));
         }
@@ -434,18 +392,23 @@ impl Application for Chat {
     }
 
     fn timeout(&mut self, now: Now, out: &mut Vec<Effect>) {
-        while let Some((key, room)) = self.expiries.pop_due(now.instant) {
+        while let Some(key) = self.token_ends.pop_due(now.instant) {
+            let context = Context { event: "token".to_owned(), ..Context::default() };
+            Call { socket: key, ack: None, context }.fail(&Failure::token_expired(), out);
+            out.push(Effect::Disconnect { socket: key, reason: "token_expired" });
+        }
+        while let Some((key, room)) = self.typing_ends.pop_due(now.instant) {
             let Some(socket) = self.sockets.get_mut(&key) else { continue };
             match socket.typing.expire(&room, now.instant) {
                 Expiry::Over => out.push(typing_effect(key, socket, &room, false)),
-                Expiry::Until(due) => self.expiries.push(due, key, room),
+                Expiry::Until(due) => drop(self.typing_ends.push(due, (key, room))),
                 Expiry::Stopped => {}
             }
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.expiries.deadline()
+        self.typing_ends.deadline().into_iter().chain(self.token_ends.deadline()).min()
     }
 
     fn members(&self, room: &RoomId) -> &[SocketKey] {

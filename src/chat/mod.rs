@@ -2,16 +2,18 @@
 //!
 //! A client event enters as text through [`command`] and leaves [`app`] as [`effect::Effect`]s; what the store made of
 //! them comes back as an [`effect::Outcome`]; [`event`] writes what clients receive. [`rooms`], [`presence`],
-//! [`typing`] and [`limit`] are the tables and rules in between. A new client event begins as a variant of
+//! [`typing`], [`limit`] and [`deadlines`] are the tables and rules in between. A new client event begins as a variant of
 //! [`command::Command`], and the compiler shows the way from there.
 
 pub mod app;
 pub mod application;
 pub mod command;
+pub mod deadlines;
 pub mod effect;
 pub mod event;
 pub mod json;
 pub mod limit;
 pub mod presence;
+mod reply;
 pub mod rooms;
 pub mod typing;

@@ -3,10 +3,9 @@
 //! Owns the two rules of the contract: a start is forwarded at most every 3 s, and typing stops by itself 6 s after
 //! the last start.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::ids::{RoomId, SocketKey};
+use crate::ids::RoomId;
 
 /// Repeated starts within this time are not forwarded again.
 pub const FORWARD_EVERY: Duration = Duration::from_secs(3);
@@ -91,33 +90,6 @@ impl Typing {
     /// The socket is gone: the rooms where others must be told.
     pub fn stop_all(&mut self) -> Vec<RoomId> {
         std::mem::take(&mut self.0).into_iter().filter(|entry| entry.is_typing).map(|entry| entry.room).collect()
-    }
-}
-
-/// When to look whether typing is over: at most one entry per socket and room that is being typed in.
-#[derive(Debug, Default)]
-pub struct Expiries {
-    due: BTreeMap<(Instant, u64), (SocketKey, RoomId)>,
-    counter: u64,
-}
-
-impl Expiries {
-    /// Look at the socket's typing in the room at `due`.
-    pub fn push(&mut self, due: Instant, socket: SocketKey, room: RoomId) {
-        self.counter += 1;
-        self.due.insert((due, self.counter), (socket, room));
-    }
-
-    /// The next entry that is due.
-    pub fn pop_due(&mut self, now: Instant) -> Option<(SocketKey, RoomId)> {
-        let entry = self.due.first_entry().filter(|entry| entry.key().0 <= now)?;
-        Some(entry.remove())
-    }
-
-    /// When the next entry is due.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
-        self.due.first_key_value().map(|((due, _), _)| *due)
     }
 }
 

@@ -4,7 +4,7 @@
 //! that has something to say. State is touched only between awaits, by one task at a time, so it needs no lock; no
 //! method here blocks or waits for another core.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -56,7 +56,9 @@ struct Inner<A> {
     state: RefCell<State<A>>,
     /// All WebSockets of the core read into this one buffer; what they keep of it is only what is incomplete.
     buffer: RefCell<Box<[u8]>>,
+    /// Wakes the loop when there is something to flush, or a deadline sooner than the one it sleeps until.
     work: Notify,
+    armed: Cell<Option<Instant>>,
 }
 
 /// Bytes read from a WebSocket at a time.
@@ -108,6 +110,7 @@ impl<A: Application> Core<A> {
             state: RefCell::new(state),
             buffer: RefCell::new(vec![0; READ_BUFFER_BYTES].into()),
             work: Notify::new(),
+            armed: Cell::new(None),
         }))
     }
 
@@ -125,7 +128,8 @@ impl<A: Application> Core<A> {
         let now = now();
         let result = work(&mut state, now);
         state.execute(now);
-        if !state.dirty.is_empty() {
+        let is_sooner = state.deadline().is_some_and(|at| self.0.armed.get().is_none_or(|armed| at < armed));
+        if !state.dirty.is_empty() || is_sooner {
             self.0.work.notify_one();
         }
         result
@@ -140,6 +144,7 @@ impl<A: Application> Core<A> {
     pub(crate) async fn run(self, mut letters: Letters) {
         loop {
             let deadline = self.0.state.borrow().deadline();
+            self.0.armed.set(deadline);
             let due = async {
                 match deadline {
                     Some(at) => tokio::time::sleep_until(at.into()).await,

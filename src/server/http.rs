@@ -38,14 +38,44 @@ pub(crate) async fn answer<A: Application>(
     peer: Peer,
     request: Request<body::Incoming>,
 ) -> Result<Response, Infallible> {
-    let path = request.uri().path();
     let shared = Arc::clone(core.shared());
-    let mount = shared.settings.mounts.iter().find(|(mount, _)| *mount == path);
-    if let Some((_, protocol)) = mount {
-        return Ok(engine(core, peer, request, *protocol).await);
+    let origins = &shared.settings.origins;
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let is_same = is_same_origin(origin.as_ref(), request.headers());
+    let is_allowed = is_same || origin.as_ref().is_none_or(|origin| is_listed(origins, origin));
+    let mut response = route(core, peer, request, is_allowed).await;
+    let headers = response.headers_mut();
+    if !matches!(origins, Origins::Any) {
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    }
+    let shown = match (origins, origin) {
+        (Origins::Any, Some(_)) => Some(HeaderValue::from_static("*")),
+        (_, Some(origin)) if is_allowed && !is_same => Some(origin),
+        _ => None,
+    };
+    if let Some(origin) = shown {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+async fn route<A: Application>(
+    core: Core<A>,
+    peer: Peer,
+    request: Request<body::Incoming>,
+    is_allowed: bool,
+) -> Response {
+    if request.method() == Method::OPTIONS {
+        return preflight(&request);
+    }
+    let shared = Arc::clone(core.shared());
+    let path = request.uri().path();
+    if let Some((_, protocol)) = shared.settings.mounts.iter().find(|(mount, _)| *mount == path) {
+        return engine(core, peer, request, *protocol, is_allowed).await.unwrap_or_else(refuse);
     }
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    Ok(match path {
+    match path {
         "/health" | "/livez" | "/readyz" | "/" if !is_read => method_not_allowed("GET, HEAD"),
         "/health" => health::health(&shared),
         "/livez" => health::livez(),
@@ -53,40 +83,7 @@ pub(crate) async fn answer<A: Application>(
         "/" => playground::root(&shared),
         "/dev/token" if is_read => playground::token(&shared, request.uri().query().unwrap_or_default()),
         _ => json(StatusCode::NOT_FOUND, "{\"message\":\"Not found\"}".to_owned()),
-    })
-}
-
-/// A request to an Engine.IO path, with the CORS headers that its origin gets.
-async fn engine<A: Application>(
-    core: Core<A>,
-    peer: Peer,
-    request: Request<body::Incoming>,
-    protocol: Protocol,
-) -> Response {
-    let shared = Arc::clone(core.shared());
-    let origins = &shared.settings.origins;
-    let origin = request.headers().get(header::ORIGIN).cloned();
-    let same = is_same_origin(origin.as_ref(), request.headers());
-    let allowed = same || origin.as_ref().is_none_or(|origin| is_listed(origins, origin));
-    let mut response = if request.method() == Method::OPTIONS {
-        preflight(&request)
-    } else {
-        engine_request(core, peer, request, protocol, allowed).await.unwrap_or_else(refuse)
-    };
-    let headers = response.headers_mut();
-    if !matches!(origins, Origins::Any) {
-        headers.append(header::VARY, HeaderValue::from_static("Origin"));
     }
-    let shown = match (origins, origin) {
-        (Origins::Any, Some(_)) => Some(HeaderValue::from_static("*")),
-        (_, Some(origin)) if allowed && !same => Some(origin),
-        _ => None,
-    };
-    if let Some(origin) = shown {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-    }
-    response
 }
 
 /// Only an origin that stands in the list, letter by letter, is ever shown back.
@@ -118,12 +115,13 @@ fn preflight(request: &Request<body::Incoming>) -> Response {
     response
 }
 
-async fn engine_request<A: Application>(
+/// A request to an Engine.IO path.
+async fn engine<A: Application>(
     core: Core<A>,
     peer: Peer,
     request: Request<body::Incoming>,
     protocol: Protocol,
-    allowed: bool,
+    is_allowed: bool,
 ) -> Result<Response, HandshakeError> {
     let query = handshake::parse_query(request.uri().query().unwrap_or_default())?;
     let is_upgrade = request.headers().contains_key(header::UPGRADE);
@@ -133,7 +131,7 @@ async fn engine_request<A: Application>(
     }
     query.admit(request.method().as_str(), is_upgrade)?;
     if is_upgrade {
-        return upgrade(core, peer, request, query, is_echo, allowed);
+        return upgrade(core, peer, request, query, is_echo, is_allowed);
     }
     match (query.sid, request.method()) {
         (None, _) => polling::begin(&core, is_echo, authorization(request.headers())),
@@ -149,10 +147,10 @@ fn upgrade<A: Application>(
     mut request: Request<body::Incoming>,
     query: Query,
     is_echo: bool,
-    allowed: bool,
+    is_allowed: bool,
 ) -> Result<Response, HandshakeError> {
     // Browsers do not hold WebSockets to CORS, so it is checked here (cross-site WebSocket hijacking).
-    if !allowed {
+    if !is_allowed {
         return Err(HandshakeError::Forbidden);
     }
     let headers = request.headers();

@@ -1,0 +1,103 @@
+// Kill -9 in the middle of a burst, start again on the same data, and hold the promises of section 4 against the ledger.
+
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+
+import { connect, MODES } from './lib/client.mjs';
+import { accepted, gapless } from './lib/expect.mjs';
+import { startServer } from './lib/server.mjs';
+import { pause, unique } from './lib/wait.mjs';
+import { everythingSince, saying } from './lib/world.mjs';
+
+const ROUNDS = Number(process.env.KILL_ROUNDS ?? 8);
+assert.ok(Number.isInteger(ROUNDS) && ROUNDS > 0, `KILL_ROUNDS is ${process.env.KILL_ROUNDS}`);
+const SENDERS = ['ada', 'bob', 'cy', 'dee'].map((name) => ({ userId: name, username: name }));
+const ROOM = 'crash';
+const WINDOW = 8; // unanswered sends per client
+
+let server = await startServer({ DRAIN_TIMEOUT_MS: '5000' });
+await server.members(ROOM, ...SENDERS.map((s) => s.userId));
+after(() => server.stop());
+
+/** All that clients were told, over all rounds. */
+const ledger = {
+  sent: new Map(), // clientMsgId -> {claims, payload}
+  acked: new Map(), // clientMsgId -> {messageId, seq}
+  delivered: new Map(), // message id -> {seq, clientMsgId, content}
+};
+
+async function enter(t, claims, mode) {
+  const client = await connect(t, server, { mode, claims });
+  client.socket.on('message:new', ({ _id, seq, clientMsgId, content }) => {
+    ledger.delivered.set(_id, { seq, clientMsgId, content });
+  });
+  accepted(await client.emitAck('room:join', { roomId: ROOM }));
+  return client;
+}
+
+const record = (clientMsgId, answer) => ledger.acked.set(clientMsgId, { messageId: answer.messageId, seq: answer.seq });
+
+/** Sends as fast as answers come until the connection goes. */
+function burst(client, claims) {
+  const sendOne = () => {
+    if (!client.socket.connected) return;
+    const clientMsgId = unique(claims.userId);
+    const payload = { roomId: ROOM, content: saying(), clientMsgId };
+    ledger.sent.set(clientMsgId, { claims, payload });
+    client.socket.emit('message:send', payload, (answer) => {
+      if (answer.ok) record(clientMsgId, answer);
+      sendOne();
+    });
+  };
+  for (let i = 0; i < WINDOW; i++) sendOne();
+}
+
+function check(messages) {
+  gapless(messages);
+  const ids = messages.map((m) => m.clientMsgId);
+  assert.equal(new Set(ids).size, ids.length, 'a clientMsgId is stored twice');
+  const byClientId = new Map(messages.map((m) => [m.clientMsgId, m]));
+  for (const [clientMsgId, { messageId, seq }] of ledger.acked) {
+    const stored = byClientId.get(clientMsgId);
+    assert.ok(stored, `lost: ${clientMsgId} was acknowledged as seq ${seq}`);
+    assert.deepEqual({ messageId: stored._id, seq: stored.seq }, { messageId, seq }, `${clientMsgId} is another now`);
+    assert.equal(stored.content, ledger.sent.get(clientMsgId).payload.content);
+  }
+  const byId = new Map(messages.map((m) => [m._id, m]));
+  for (const [id, { seq, clientMsgId, content }] of ledger.delivered) {
+    const stored = byId.get(id);
+    assert.ok(stored, `phantom: ${clientMsgId}, seq ${seq}, was delivered and is not stored`);
+    assert.deepEqual({ seq: stored.seq, content: stored.content }, { seq, content });
+  }
+}
+
+for (let round = 1; round <= ROUNDS; round++) {
+  test(`kill -9 during a burst, round ${round} of ${ROUNDS}`, async (t) => {
+    const clients = [];
+    for (const [i, claims] of SENDERS.entries()) clients.push(await enter(t, claims, MODES[(round + i) % MODES.length]));
+    const ackedBefore = ledger.acked.size;
+    clients.forEach((client, i) => burst(client, SENDERS[i]));
+    await clients[0].next('message:ack');
+    await pause(Math.random() * 250);
+    await server.kill();
+    for (const client of clients) client.disconnect();
+    assert.ok(ledger.acked.size > ackedBefore, 'something was acknowledged before the kill');
+
+    server = await server.restart();
+    const reader = await connect(t, server, { claims: SENDERS[0] });
+    const before = await everythingSince(reader, ROOM, 0);
+    check(before.messages);
+
+    const again = await Promise.all(SENDERS.map((claims) => enter(t, claims, 'websocket')));
+    const open = [...ledger.sent].filter(([id]) => !ledger.acked.has(id));
+    await Promise.all(
+      open.map(async ([id, { claims, payload }]) => {
+        record(id, accepted(await again[SENDERS.indexOf(claims)].emitAck('message:send', payload)));
+      }),
+    );
+    const { messages } = await everythingSince(reader, ROOM, 0);
+    check(messages);
+    assert.equal(messages.length, ledger.sent.size, 'each message that was ever sent is stored once');
+    t.diagnostic(`${messages.length} messages, ${open.length} of them sent again after the kill`);
+  });
+}
