@@ -242,10 +242,11 @@ impl Session {
         }
         let upgrading = matches!(self.probe, Probe::Answered { .. });
         let answer = match (outbox_is_empty, self.state) {
-            (false, State::Open) => Answer::Outbox,
+            // The official client forgets messages that share an answer with a close packet, so the farewell of a
+            // closing session waits for the poll after its last packets.
+            (false, State::Open | State::Closing { .. }) => Answer::Outbox,
             (true, State::Open) if upgrading => Answer::Noop,
-            // A closing session's last packets leave together with its farewell.
-            (_, State::Closing { farewell, .. }) => {
+            (true, State::Closing { farewell, .. }) => {
                 self.remove(farewell);
                 return None;
             }

@@ -90,8 +90,12 @@ impl WebSocket {
 }
 
 impl Connection {
-    /// The earliest time at which something is due here.
+    /// The earliest time at which something is due here. Of a session that is over only the session's own deadline
+    /// counts: nobody is left to be late.
     pub(crate) fn deadline(&self, wait: Instant, bounds: Bounds) -> Instant {
+        if !self.session.is_open() {
+            return wait;
+        }
         let upper = match &self.upper {
             Upper::SocketIo(connection) => connection.deadline(),
             Upper::Echo => None,

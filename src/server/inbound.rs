@@ -21,7 +21,7 @@ use crate::engineio::frame::{self, Frame};
 use crate::engineio::handshake::OpenPacket;
 use crate::engineio::packet::{self, ClientPacket};
 use crate::engineio::payload;
-use crate::engineio::session::{Output, Received, Session, Timings, Transport};
+use crate::engineio::session::{CloseReason, Output, Received, Session, Timings, Transport};
 use crate::ids::{ConnectionKey, NamespaceId, SessionId, SocketKey};
 use crate::socketio::{self, Event, Incoming};
 
@@ -319,6 +319,9 @@ impl<A: Application> State<A> {
         let bounds = self.shared.settings.outbox;
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.session.handle_timeout(now.instant);
+        if !connection.session.is_open() {
+            return self.settle(key, now);
+        }
         let upper = match &mut connection.upper {
             Upper::SocketIo(upper) => upper.handle_timeout(now.instant),
             Upper::Echo => Ok(()),
@@ -329,7 +332,7 @@ impl<A: Application> State<A> {
             self.overflowed.push(key);
         } else if let Err(error) = upper {
             tracing::debug!(reason = error.reason(), "connection timed out");
-            connection.session.close(error.reason(), now.instant);
+            connection.session.abort(CloseReason::Server(error.reason()));
         } else if unfinished.is_some_and(is_late) {
             self.fail(key, Transport::WebSocket, POLICY_VIOLATION);
         }
