@@ -1,5 +1,7 @@
 //! The house keeps its order: modules use each other in one direction, and the pure ones stay pure.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -97,12 +97,12 @@ fn a_second_server_on_the_same_file_is_told_so() {
     subject.start();
 }
 
-/// Runs one of the ignored tests below as a process of its own on the file.
+/// Runs a test of this file as a process of its own; it sees by [`inherited`] that it is the child.
 fn child(test: &str, file: &Path, wrapper: &[&str]) -> Command {
     let this = std::env::current_exe().unwrap();
     let mut words = wrapper.iter().map(std::ffi::OsStr::new).chain([this.as_os_str()]);
     let mut command = Command::new(words.next().unwrap());
-    command.args(words).args(["--ignored", "--exact", "--nocapture", test]).env("ALT_WS_TEST_FILE", file);
+    command.args(words).args(["--exact", "--nocapture", test]).env("ALT_WS_TEST_FILE", file);
     command
 }
 
@@ -114,10 +114,7 @@ fn inherited() -> Option<Subject> {
     Some(subject)
 }
 
-#[test]
-#[ignore = "run by the test below, which kills it"]
-fn writes_until_killed() {
-    let Some(subject) = inherited() else { return };
+fn write_until_killed(subject: &Subject) {
     let store = subject.start();
     for n in 1.. {
         let message = stored(store.ask(once("r", "ann", "x", &n.to_string(), "1")));
@@ -128,8 +125,14 @@ fn writes_until_killed() {
 #[test]
 fn what_was_acknowledged_before_a_kill_is_there_after_it() {
     use std::io::{BufRead, BufReader};
+    if let Some(subject) = inherited() {
+        return write_until_killed(&subject);
+    }
     let subject = Subject::sqlite().members(&[("r", "ann"), ("r", "bob")]);
-    let mut process = child("writes_until_killed", path(&subject), &[]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut process = child("what_was_acknowledged_before_a_kill_is_there_after_it", path(&subject), &[])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut acked = Vec::new();
     for line in BufReader::new(process.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
@@ -151,10 +154,7 @@ fn what_was_acknowledged_before_a_kill_is_there_after_it() {
     assert_eq!(store.send("r", "ann", "next").seq, seq + 1);
 }
 
-#[test]
-#[ignore = "run by the test below, under strace"]
-fn writes_through_a_failing_fsync() {
-    let Some(subject) = inherited() else { return };
+fn write_through_a_failing_fsync(subject: &Subject) {
     let store = subject.start();
     let mut acked = 0;
     let refusal = loop {
@@ -171,19 +171,20 @@ fn writes_through_a_failing_fsync() {
     println!("acked {acked} in all");
 }
 
-/// Needs `strace` (Debian: `apt-get install strace`) and leave to trace a child; skipped without.
+/// Needs `strace` and leave to trace a child.
 #[test]
 fn a_failed_fsync_ends_writing_and_is_not_tried_again() {
+    if let Some(subject) = inherited() {
+        return write_through_a_failing_fsync(&subject);
+    }
     let subject = Subject::sqlite().members(&[("r", "ann"), ("r", "bob")]);
     subject.start().shut_down();
     let log = path(&subject).with_extension("strace");
     let inject = ["strace", "-f", "-qq", "-e", "trace=fdatasync,fsync", "-o", log.to_str().unwrap()];
     let inject = [&inject[..], &["-e", "inject=fdatasync,fsync:error=EIO:when=8+"]].concat();
-    if !Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
-        eprintln!("skipped: strace is not there or may not trace");
-        return;
-    }
-    let output = child("writes_through_a_failing_fsync", path(&subject), &inject).output().unwrap();
+    let traces = Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success());
+    assert!(traces, "this test needs strace and leave to use it: apt-get install strace");
+    let output = child("a_failed_fsync_ends_writing_and_is_not_tried_again", path(&subject), &inject).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     let acked = text.split("acked ").nth(1).unwrap().split(' ').next().unwrap().parse::<u64>().unwrap();

@@ -419,3 +419,6 @@ impl Application for Chat {
         self.users.get(user).map_or(&[], Vec::as_slice)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn what_the_contract_does_not_take_is_refused_with_its_code() {
         let long = "x".repeat(101);
-        let many = vec!["{}"; 11].join(",");
+        let many = ["{}"; 11].join(",");
         let cases = [
             ("message:send", r#"{"roomId":"r"}"#.to_owned(), Code::BadRequest),
             ("message:send", r#"{"roomId":"r","content":""}"#.to_owned(), Code::BadRequest),

@@ -116,8 +116,10 @@ pub(crate) fn mailbox() -> (Mailbox, Letters) {
 impl Mailbox {
     /// Posts a letter. A core that has stopped reads no letters any more, and they are dropped.
     pub(crate) fn post(&self, mail: Mail) {
-        if self.sender.send(mail).is_ok() {
-            self.depth.fetch_add(1, Ordering::Relaxed);
+        // Counted before it is there to be taken: counted after, a quick reader would take the count below zero.
+        self.depth.fetch_add(1, Ordering::Relaxed);
+        if self.sender.send(mail).is_err() {
+            self.depth.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -173,6 +175,20 @@ impl Post {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_letter_is_counted_before_it_can_be_taken() {
+        const LETTERS: usize = 200_000;
+        let (mailbox, mut letters) = mailbox();
+        let writer = std::thread::spawn(move || (0..LETTERS).for_each(|_| mailbox.post(Mail::Drain)));
+        let mut taken = 0;
+        while taken < LETTERS {
+            taken += usize::from(letters.try_next().is_some());
+            let counted = letters.depth.load(Ordering::Relaxed);
+            assert!(counted <= LETTERS, "counted {counted} letters after {taken}");
+        }
+        writer.join().unwrap();
+    }
 
     #[test]
     fn a_mailbox_is_full_at_its_watermark_and_has_room_again_when_read() {

@@ -258,7 +258,7 @@ fn settings(config: Config) -> Settings {
         drain_timeout: config.drain_timeout,
         max_connections_per_ip: config.max_connections_per_ip,
         max_connections_per_user: config.max_connections_per_user,
-        playground: is_development.then(|| Playground { secret: config.page_secret }),
+        playground: is_development.then_some(Playground { secret: config.page_secret }),
     }
 }
 

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# `make test`. Installs what is missing when it may (root on Debian), says what is missing otherwise, and never passes by
+# leaving something out. Arguments name files of protocol-tests/ to run alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Gives the program $1 from the Debian package $2.
+need() {
+  command -v "$1" >/dev/null && return
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing $2" >&2
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+  fi
+  command -v "$1" >/dev/null || { echo "missing: $1 (Debian: apt-get install $2)" >&2; exit 1; }
+}
+
+command -v cargo >/dev/null || { echo "missing: cargo (a Rust toolchain, see https://rustup.rs)" >&2; exit 1; }
+need cc gcc
+need node nodejs
+need npm npm
+need python3 python3-venv
+need strace strace
+
+if [ $# -eq 0 ]; then
+  cargo test --locked --quiet --all-targets
+  cargo test --locked --quiet --doc
+fi
+cargo build --locked --quiet --release --bin alt-ws --example conformance
+target=${CARGO_TARGET_DIR:-$PWD/target}
+export ALT_WS_BIN=${ALT_WS_BIN:-$target/release/alt-ws}
+export CONFORMANCE_BIN=${CONFORMANCE_BIN:-$target/release/examples/conformance}
+protocol-tests/run.sh "$@"
