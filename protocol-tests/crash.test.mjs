@@ -9,7 +9,7 @@ import { startServer } from './lib/server.mjs';
 import { pause, unique } from './lib/wait.mjs';
 import { everythingSince, saying } from './lib/world.mjs';
 
-const ROUNDS = Number(process.env.KILL_ROUNDS ?? 8);
+const ROUNDS = Number(process.env.KILL_ROUNDS ?? 20);
 assert.ok(Number.isInteger(ROUNDS) && ROUNDS > 0, `KILL_ROUNDS is ${process.env.KILL_ROUNDS}`);
 const SENDERS = ['ada', 'bob', 'cy', 'dee'].map((name) => ({ userId: name, username: name }));
 /** Rounds in one room: after so many the check, which reads all of it, would take longer than the burst. */
