@@ -90,6 +90,14 @@ impl WebSocket {
 }
 
 impl Connection {
+    /// Whether the client has joined a namespace.
+    pub(crate) fn is_in(&self, namespace: NamespaceId) -> bool {
+        match &self.upper {
+            Upper::SocketIo(upper) => upper.is_connected(namespace),
+            Upper::Echo => false,
+        }
+    }
+
     /// The earliest time at which something is due here. Of a session that is over only the session's own deadline
     /// counts: nobody is left to be late.
     pub(crate) fn deadline(&self, wait: Instant, bounds: Bounds) -> Instant {

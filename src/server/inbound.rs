@@ -266,7 +266,7 @@ impl<A: Application> State<A> {
         match connection.session.handle_poll(now.instant) {
             Ok(()) => {
                 connection.poll = Some(reply);
-                self.flush_connection(key, now);
+                self.flush_connection(key);
             }
             Err(_) => {
                 let _ = reply.send(bad_request());
@@ -353,7 +353,7 @@ impl<A: Application> State<A> {
                     tracing::debug!(reason = reason.as_str(), "session closed");
                     self.detach(key, now);
                 }
-                Output::Remove(farewell) => return self.remove(key, farewell, now),
+                Output::Remove(farewell) => return self.remove(key, farewell),
                 Output::Wait(at) => {
                     let deadline = connection.deadline(at, bounds);
                     self.timers.schedule(key, &mut connection.scheduled, deadline);

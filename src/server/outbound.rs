@@ -6,11 +6,13 @@
 
 use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::connections::{NORMAL_CLOSE, Upper, WebSocket, Wire};
+use super::connections::{Connections, NORMAL_CLOSE, WebSocket, Wire};
 use super::core::State;
 use super::mailbox::{Answer, Frames, Mail};
-use super::outbox::{Outbox, SharedFrame};
+use super::metrics::Metrics;
+use super::outbox::{Bounds, Outbox, SharedFrame};
 use crate::chat::application::{Application, Now};
 use crate::chat::effect::{Effect, OutEvent, Outcome, Record};
 use crate::chat::event::{self, Online};
@@ -18,7 +20,7 @@ use crate::engineio::frame;
 use crate::engineio::packet;
 use crate::engineio::payload::{self, ServerPacket};
 use crate::engineio::session::{self, CloseReason, Farewell, Sink, Transport};
-use crate::ids::{ConnectionKey, NamespaceId, RoomId, SocketKey, UserId};
+use crate::ids::{ConnectionKey, CoreId, NamespaceId, RoomId, SocketKey, UserId};
 use crate::socketio::{self, AckId};
 
 /// Frames handed to one vectored write; Linux takes at most 1024.
@@ -111,7 +113,7 @@ impl<A: Application> State<A> {
     }
 
     /// Posts to another core. A letter that may be lost is not added to a full mailbox.
-    pub(super) fn mail(&self, core: crate::ids::CoreId, volatile: bool, mail: impl FnOnce() -> Mail) {
+    pub(super) fn mail(&self, core: CoreId, volatile: bool, mail: impl FnOnce() -> Mail) {
         let Some(mailbox) = self.shared.post.of(core) else { return };
         if volatile && mailbox.is_full() {
             self.shared.metrics.volatile_dropped.increment();
@@ -121,31 +123,22 @@ impl<A: Application> State<A> {
     }
 
     pub(crate) fn send_to_room(&mut self, room: &RoomId, frames: &Frames, except: Option<SocketKey>, now: Now) {
-        let mut recipients = Recipients { connections: &mut self.connections, lists: &mut self.dirty, now };
-        let bounds = self.shared.settings.outbox;
-        for socket in self.app.members(room).iter().filter(|socket| Some(**socket) != except) {
-            if let Err(key) = recipients.give(socket.connection, frames, bounds, &self.shared.metrics) {
-                self.overflowed.push(key);
-            }
+        let (app, mut recipients) = self.recipients(now);
+        for socket in app.members(room).iter().filter(|socket| Some(**socket) != except) {
+            recipients.give(socket.connection, frames);
         }
     }
 
     pub(crate) fn send_to_users(&mut self, users: &[UserId], frames: &Frames, now: Now) {
-        let mut recipients = Recipients { connections: &mut self.connections, lists: &mut self.dirty, now };
-        let bounds = self.shared.settings.outbox;
-        for socket in users.iter().flat_map(|user| self.app.sockets_of(user)) {
-            if let Err(key) = recipients.give(socket.connection, frames, bounds, &self.shared.metrics) {
-                self.overflowed.push(key);
-            }
+        let (app, mut recipients) = self.recipients(now);
+        for socket in users.iter().flat_map(|user| app.sockets_of(user)) {
+            recipients.give(socket.connection, frames);
         }
     }
 
     pub(crate) fn send_to_all(&mut self, frames: &Frames, except: Option<SocketKey>, now: Now) {
         for key in self.connections.keys() {
-            let connected = self.connections.get_mut(key).is_some_and(|connection| match &connection.upper {
-                Upper::SocketIo(upper) => upper.is_connected(NamespaceId(0)),
-                Upper::Echo => false,
-            });
+            let connected = self.connections.get_mut(key).is_some_and(|connection| connection.is_in(NamespaceId(0)));
             if connected && except.is_none_or(|except| except.connection != key) {
                 self.send(key, frames, now);
             }
@@ -154,9 +147,20 @@ impl<A: Application> State<A> {
 
     /// Queues a packet for one connection.
     fn send(&mut self, key: ConnectionKey, frames: &Frames, now: Now) {
-        let mut recipients = Recipients { connections: &mut self.connections, lists: &mut self.dirty, now };
-        let given = recipients.give(key, frames, self.shared.settings.outbox, &self.shared.metrics);
-        self.overflowed.extend(given.err());
+        self.recipients(now).1.give(key, frames);
+    }
+
+    /// The application, to be asked who receives, and the connections, to be given to.
+    fn recipients(&mut self, now: Now) -> (&A, Recipients<'_>) {
+        let recipients = Recipients {
+            connections: &mut self.connections,
+            dirty: &mut self.dirty,
+            overflowed: &mut self.overflowed,
+            metrics: &self.shared.metrics,
+            bounds: self.shared.settings.outbox,
+            now: now.instant,
+        };
+        (&self.app, recipients)
     }
 
     /// Queues one frame that must arrive.
@@ -193,14 +197,14 @@ impl<A: Application> State<A> {
     pub(crate) fn flush(&mut self, now: Now) {
         while !self.dirty.is_empty() {
             for key in std::mem::take(&mut self.dirty) {
-                self.flush_connection(key, now);
+                self.flush_connection(key);
                 self.settle(key, now);
             }
             self.execute(now);
         }
     }
 
-    pub(super) fn flush_connection(&mut self, key: ConnectionKey, now: Now) {
+    pub(super) fn flush_connection(&mut self, key: ConnectionKey) {
         let max_payload = self.shared.settings.max_payload;
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.is_dirty = false;
@@ -235,7 +239,6 @@ impl<A: Application> State<A> {
                 }
             }
         }
-        let _ = now;
     }
 
     /// Answers the probe on the WebSocket that carries it; the outbox still belongs to polling.
@@ -254,7 +257,7 @@ impl<A: Application> State<A> {
     }
 
     /// Forgets a session that is over, with a last word to whoever still listens.
-    pub(super) fn remove(&mut self, key: ConnectionKey, farewell: Farewell, _now: Now) {
+    pub(super) fn remove(&mut self, key: ConnectionKey, farewell: Farewell) {
         let Some(mut connection) = self.connections.remove(key) else { return };
         self.shared.metrics.sessions.decrement();
         if let Some(poll) = connection.poll.take() {
@@ -283,11 +286,7 @@ impl<A: Application> State<A> {
         for (position, key) in (0..).zip(keys) {
             let reconnect_in = 500 + RECONNECT_WITHIN_MS * position / count;
             let event = event::server_draining(reconnect_in);
-            let connected = self.connections.get_mut(key).is_some_and(|connection| match &connection.upper {
-                Upper::SocketIo(upper) => upper.is_connected(NamespaceId(0)),
-                Upper::Echo => false,
-            });
-            if connected {
+            if self.connections.get_mut(key).is_some_and(|connection| connection.is_in(NamespaceId(0))) {
                 self.send(key, &event_frames("/", &event, None, false), now);
             }
         }
@@ -307,36 +306,33 @@ impl<A: Application> State<A> {
 
 /// The connections of a core, while one packet is given to many of them.
 struct Recipients<'a> {
-    connections: &'a mut super::connections::Connections,
-    lists: &'a mut Vec<ConnectionKey>,
-    now: Now,
+    connections: &'a mut Connections,
+    dirty: &'a mut Vec<ConnectionKey>,
+    overflowed: &'a mut Vec<ConnectionKey>,
+    metrics: &'a Metrics,
+    bounds: Bounds,
+    now: Instant,
 }
 
 impl Recipients<'_> {
-    /// Appends a packet to one outbox. The error is the key of a connection that is too slow for it.
-    fn give(
-        &mut self,
-        key: ConnectionKey,
-        frames: &Frames,
-        bounds: super::outbox::Bounds,
-        metrics: &super::metrics::Metrics,
-    ) -> Result<(), ConnectionKey> {
+    /// Appends a packet to one outbox. A connection that is too slow for it is noted, to be closed afterwards.
+    fn give(&mut self, key: ConnectionKey, frames: &Frames) {
         let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.session.is_open()) else {
-            return Ok(());
+            return;
         };
         if frames.is_volatile {
-            if !connection.outbox.push_volatile(frames.text.clone(), bounds, self.now.instant) {
-                metrics.volatile_dropped.increment();
+            if !connection.outbox.push_volatile(frames.text.clone(), self.bounds, self.now) {
+                return self.metrics.volatile_dropped.increment();
             }
         } else {
-            for frame in std::iter::once(&frames.text).chain(frames.attachments.iter()) {
-                connection.outbox.push(frame.clone(), bounds, self.now.instant).map_err(|_| key)?;
+            let mut all = std::iter::once(&frames.text).chain(frames.attachments.iter());
+            if all.any(|frame| connection.outbox.push(frame.clone(), self.bounds, self.now).is_err()) {
+                return self.overflowed.push(key);
             }
         }
         if !std::mem::replace(&mut connection.is_dirty, true) {
-            self.lists.push(key);
+            self.dirty.push(key);
         }
-        Ok(())
     }
 }
 
@@ -373,8 +369,8 @@ impl WebSocket {
 
     /// Writes a frame past the session's outbox; what the kernel does not take is lost.
     fn write_now(&mut self, outbox: &mut Outbox, frame: SharedFrame) {
-        let unbounded = super::outbox::Bounds { bytes: usize::MAX, age: std::time::Duration::MAX };
-        if outbox.push(frame, unbounded, std::time::Instant::now()).is_ok() {
+        let unbounded = Bounds { bytes: usize::MAX, age: Duration::MAX };
+        if outbox.push(frame, unbounded, Instant::now()).is_ok() {
             write(outbox, self);
         }
     }
