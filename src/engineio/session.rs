@@ -363,6 +363,7 @@ impl Session {
             (ClientPacket::Upgrade, Probe::Answered { .. }) => {
                 self.probe = Probe::None;
                 self.transport = Transport::WebSocket;
+                self.poll_held = false;
                 self.outputs.push_back(Output::Upgraded);
             }
             (_, Probe::None) => {}

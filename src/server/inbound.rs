@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::connections::{Connection, Upper, Wire};
+use super::connections::{Connection, NORMAL_CLOSE, Upper, Wire};
 use super::core::State;
 use super::gate;
 use super::mailbox::{Aborted, Answer, Call, Request};
@@ -266,7 +266,8 @@ impl<A: Application> State<A> {
         match connection.session.handle_poll(now.instant) {
             Ok(()) => {
                 connection.poll = Some(reply);
-                self.flush_connection(key);
+                // Not answered before what else has arrived is read: an `upgrade` sent before this poll comes first.
+                self.mark_dirty(key);
             }
             Err(_) => {
                 let _ = reply.send(bad_request());
@@ -347,10 +348,21 @@ impl<A: Application> State<A> {
             match connection.session.poll_output() {
                 Output::Ping => self.push(key, SharedFrame::from_text(packet::PING), now),
                 Output::ProbePong => self.send_probe_pong(key),
-                Output::Upgraded => self.mark_dirty(key),
+                Output::Upgraded => {
+                    // A client ends its polls before it upgrades; one that did not is told that polling is over.
+                    if let Some(poll) = connection.poll.take() {
+                        let _ = poll.send(bad_request());
+                    }
+                    self.mark_dirty(key);
+                }
                 Output::DropProbe => self.drop_websocket(key),
                 Output::Closed(reason) => {
                     tracing::debug!(reason = reason.as_str(), "session closed");
+                    if let (CloseReason::ParseError, Some(websocket)) = (reason, &mut connection.websocket)
+                        && websocket.close_code == NORMAL_CLOSE
+                    {
+                        websocket.close_code = PROTOCOL_ERROR;
+                    }
                     self.detach(key, now);
                 }
                 Output::Remove(farewell) => return self.remove(key, farewell),

@@ -204,7 +204,7 @@ impl<A: Application> State<A> {
         }
     }
 
-    pub(super) fn flush_connection(&mut self, key: ConnectionKey) {
+    fn flush_connection(&mut self, key: ConnectionKey) {
         let max_payload = self.shared.settings.max_payload;
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.is_dirty = false;

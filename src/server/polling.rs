@@ -20,6 +20,12 @@ use crate::engineio::error::HandshakeError;
 use crate::engineio::session::Transport;
 use crate::ids::{CoreId, SessionId, TOKEN_BYTES};
 
+/// How much of a refused body is read all the same: a few times what is allowed.
+const MOST_DISCARDED: usize = 8 * 1024 * 1024;
+
+/// How long it is read.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A `sid` that nobody can guess.
 ///
 /// # Errors
@@ -71,9 +77,13 @@ pub(crate) async fn post<A: Application>(
     // From here on a request that breaks off, or is not what it should be, ends the session: its packets are lost.
     let guard = Guard::new(core, sid, Aborted::Post);
     let max_payload = core.shared().settings.max_payload;
-    let body = match read_body(request, max_payload, HTTP_BODY_TIMEOUT).await {
+    let (head, mut incoming) = request.into_parts();
+    let body = match read_body(&head.headers, &mut incoming, max_payload, HTTP_BODY_TIMEOUT).await {
         Ok(body) => body,
-        Err(refusal) => return Ok(refusal.response()),
+        Err(refusal) => {
+            tokio::task::spawn_local(discard(incoming));
+            return Ok(refusal.response());
+        }
     };
     guard.disarm();
     ask(core, sid, mailbox::Request::PostBody(body)).await?;
@@ -154,9 +164,13 @@ impl BodyRefusal {
 }
 
 /// Reads a body of at most `most` bytes within `time`. What its headers give away is refused before a byte is read.
-async fn read_body(request: Request<body::Incoming>, most: usize, time: Duration) -> Result<Bytes, BodyRefusal> {
-    check_headers(request.headers(), most)?;
-    let mut incoming = request.into_body();
+async fn read_body(
+    headers: &HeaderMap,
+    incoming: &mut body::Incoming,
+    most: usize,
+    time: Duration,
+) -> Result<Bytes, BodyRefusal> {
+    check_headers(headers, most)?;
     let read = async {
         let mut whole = BytesMut::new();
         while let Some(frame) = incoming.frame().await {
@@ -169,6 +183,21 @@ async fn read_body(request: Request<body::Incoming>, most: usize, time: Duration
         Ok(whole.freeze())
     };
     tokio::time::timeout(time, read).await.unwrap_or(Err(BodyRefusal::Late))
+}
+
+/// Reads and forgets what still comes of a refused body, within reason: closing with unread bytes would reset the
+/// connection, and the refusal would be lost with it.
+async fn discard(mut incoming: body::Incoming) {
+    let read = async {
+        let mut length = 0;
+        while let Some(Ok(frame)) = incoming.frame().await {
+            length += frame.data_ref().map_or(0, Bytes::len);
+            if length > MOST_DISCARDED {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, read).await;
 }
 
 fn check_headers(headers: &HeaderMap, most: usize) -> Result<(), BodyRefusal> {

@@ -80,7 +80,15 @@ pub(crate) fn adopt<A: Application>(
     pass: AddressPass,
 ) {
     match TcpStream::from_std(stream) {
-        Ok(stream) => attach(core, &sid, Upgraded { stream, read_ahead, pass }),
+        Ok(stream) => {
+            let core = core.clone();
+            tokio::task::spawn_local(async move {
+                // A stream that is new to this core's reactor takes no bytes until the reactor has heard of it, and what
+                // is written past the outbox would be lost.
+                let _ = stream.writable().await;
+                attach(&core, &sid, Upgraded { stream, read_ahead, pass });
+            });
+        }
         Err(error) => tracing::warn!(%error, "an upgraded connection could not be taken over"),
     }
 }
