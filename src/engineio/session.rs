@@ -14,10 +14,11 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+mod words;
 
 pub use super::handshake::Transport;
 use super::packet::ClientPacket;
+pub use words::{Answer, CloseReason, Farewell, Output, Received, Refused, Sink};
 
 /// The durations of a session, the same for all sessions of a server.
 #[derive(Clone, Copy, Debug)]
@@ -30,105 +31,6 @@ pub struct Timings {
     pub upgrade_timeout: Duration,
     /// How long a closed session waits for the poll that takes the last packets.
     pub linger: Duration,
-}
-
-/// Why a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CloseReason {
-    /// The client sent a `close` packet, or a WebSocket close frame.
-    ClientClose,
-    /// The transport's connection went away.
-    TransportClose,
-    /// No pong in time.
-    PingTimeout,
-    /// A packet that the protocol does not have, or not in this direction.
-    ParseError,
-    /// Two polls, or two posts, at a time.
-    Overlap,
-    /// A poll or a post was cancelled before it was answered.
-    RequestAborted,
-    /// The layer above ended it; says why.
-    Server(&'static str),
-}
-
-impl CloseReason {
-    /// A label for logs and counters.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ClientClose => "client_close",
-            Self::TransportClose => "transport_close",
-            Self::PingTimeout => "ping_timeout",
-            Self::ParseError => "parse_error",
-            Self::Overlap => "request_overlap",
-            Self::RequestAborted => "request_aborted",
-            Self::Server(reason) => reason,
-        }
-    }
-}
-
-/// The request is not one that this session takes now: HTTP 400.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the session does not take this request")]
-pub struct Refused;
-
-/// What the caller has to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Append a `ping` packet to the outbox.
-    Ping,
-    /// Write `3probe` on the WebSocket that is being probed.
-    ProbePong,
-    /// The probed WebSocket is the transport from now on.
-    Upgraded,
-    /// Close the probed WebSocket; the session goes on over polling.
-    DropProbe,
-    /// Tell the layer above that the session ended. Nothing is delivered to it any more.
-    Closed(CloseReason),
-    /// Answer a held poll with this packet, close the transports, forget the session.
-    Remove(Farewell),
-    /// Nothing to do until then, or until something happens.
-    Wait(Instant),
-}
-
-/// The packet that ends a held poll when its session is removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Farewell {
-    /// `1`: the server closed.
-    Close,
-    /// `6`: the client closed and knows it.
-    Noop,
-}
-
-/// What a held poll is answered with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// What the outbox holds.
-    Outbox,
-    /// A `noop` packet, so that the client can finish its upgrade.
-    Noop,
-}
-
-/// Where queued packets may go now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sink {
-    /// Nowhere: they wait.
-    None,
-    /// Into the answer of the held poll.
-    Poll,
-    /// Onto the WebSocket.
-    WebSocket,
-}
-
-/// What a packet meant for the layer above.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Received<'a> {
-    /// A text message.
-    Text(&'a str),
-    /// A binary message.
-    Binary(Bytes),
-    /// Nothing.
-    Nothing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,9 +158,10 @@ impl Session {
         Some(answer)
     }
 
-    /// The held GET request was cancelled: what it may have carried is lost, so the session ends.
+    /// A GET request was cancelled while it was held, or before its answer was taken: what it may have carried is lost,
+    /// so the session ends. After an upgrade such a poll carries nothing.
     pub fn handle_poll_aborted(&mut self) {
-        if self.poll_held {
+        if self.transport == Transport::Polling {
             self.poll_held = false;
             self.end(CloseReason::RequestAborted, Farewell::Close);
         }
@@ -270,7 +173,9 @@ impl Session {
     /// [`Refused`] when the session is not on polling, is over, or is still reading another; the last also ends it.
     pub fn handle_post(&mut self, now: Instant) -> Result<(), Refused> {
         self.handle_timeout(now);
-        if !self.is_open() || self.transport != Transport::Polling {
+        // A closing session takes the post and drops its packets: an error would have the client leave before the
+        // poll that brings it what is queued.
+        if self.state == State::Removed || self.transport != Transport::Polling {
             return Err(Refused);
         }
         if self.posting {
@@ -318,11 +223,13 @@ impl Session {
 
     /// A packet came over `source`. What it means for the layer above is returned, the rest becomes outputs.
     pub fn handle_packet<'a>(&mut self, source: Transport, packet: ClientPacket<'a>, now: Instant) -> Received<'a> {
-        if !self.is_open() {
+        if source == Transport::WebSocket && self.transport == Transport::Polling {
+            // Also while closing: a client in the middle of its upgrade polls no more, and what is queued for it can
+            // only follow it to the WebSocket.
+            self.handle_probe_packet(&packet);
             return Received::Nothing;
         }
-        if source == Transport::WebSocket && self.transport == Transport::Polling {
-            self.handle_probe_packet(&packet);
+        if !self.is_open() {
             return Received::Nothing;
         }
         match packet {
@@ -371,13 +278,12 @@ impl Session {
         }
     }
 
-    /// The layer above ends the session. Queued packets still go out.
+    /// The layer above ends the session. Queued packets still go out, after an upgrade that is under way if need be.
     pub fn close(&mut self, reason: &'static str, now: Instant) {
         if !self.is_open() {
             return;
         }
         self.outputs.push_back(Output::Closed(CloseReason::Server(reason)));
-        self.probe = Probe::None;
         self.state = State::Closing { until: now + self.timings.linger, farewell: Farewell::Close };
     }
 

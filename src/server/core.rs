@@ -84,8 +84,6 @@ pub(crate) struct State<A> {
     pub(crate) departures: VecDeque<(Instant, UserId)>,
     /// Numbers the WebSockets of this core.
     pub(crate) next_serial: u32,
-    /// The clients were told to go: no event is taken from them any more.
-    pub(crate) is_draining: bool,
 }
 
 impl<A: Application> Core<A> {
@@ -102,7 +100,6 @@ impl<A: Application> Core<A> {
             persisting: VecDeque::new(),
             departures: VecDeque::new(),
             next_serial: 0,
-            is_draining: false,
         };
         Self(Rc::new(Inner {
             id,

@@ -130,6 +130,9 @@ async fn engine<A: Application>(
         polling::exists(&core, sid).await?;
     }
     query.admit(request.method().as_str(), is_upgrade)?;
+    if query.sid.is_none() && core.shared().phase.is_draining() {
+        return Ok(come_back());
+    }
     if is_upgrade {
         return upgrade(core, peer, request, query, is_echo, is_allowed);
     }
@@ -222,6 +225,13 @@ pub(crate) fn refuse(error: HandshakeError) -> Response {
 fn method_not_allowed(allowed: &'static str) -> Response {
     let mut response = json(StatusCode::METHOD_NOT_ALLOWED, "{\"message\":\"Method not allowed\"}".to_owned());
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// The server is stopping: another one, or this one started anew, will take the client.
+fn come_back() -> Response {
+    let mut response = json(StatusCode::SERVICE_UNAVAILABLE, "{\"message\":\"The server is stopping\"}".to_owned());
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 

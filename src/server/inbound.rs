@@ -186,7 +186,6 @@ impl<A: Application> State<A> {
                 let frame = connect_error_frame(&name, "{\"message\":\"Invalid namespace\"}");
                 self.push(key, frame, now);
             }
-            Incoming::Event { .. } if self.is_draining => {}
             Incoming::Event { namespace, event, ack } => {
                 self.app.event(socket(namespace), event, ack, now, &mut self.effects);
             }

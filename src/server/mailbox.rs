@@ -41,7 +41,7 @@ pub(crate) enum Mail {
     Abort { sid: SessionId, request: Aborted },
     /// A WebSocket was opened, on another core, with the `sid` of a session of this core.
     Probe { sid: SessionId, stream: std::net::TcpStream, read_ahead: bytes::Bytes, pass: AddressPass },
-    /// Tell the clients that the server goes away, and take no more events from them.
+    /// Tell the clients that the server goes away.
     Drain,
     /// Close every session.
     CloseAll,

@@ -280,7 +280,6 @@ impl<A: Application> State<A> {
 
     /// Tells every client to come back later, each at a time of its own.
     pub(crate) fn drain_clients(&mut self, now: Now) {
-        self.is_draining = true;
         let keys = self.connections.keys();
         let count = u64::try_from(keys.len()).unwrap_or(u64::MAX).max(1);
         for (position, key) in (0..).zip(keys) {

@@ -123,12 +123,11 @@ impl Server {
         self.address
     }
 
-    /// Lets go in order: no new connections, the clients are told, what the store has is stored and answered, the
+    /// Lets go in order: no new sessions, the clients are told, what the store has is stored and answered, the
     /// sessions are closed. Gives up waiting for slow clients at the drain timeout.
     pub async fn stop(self) {
         let deadline = Instant::now() + self.shared.settings.drain_timeout;
         shutdown::tell_clients(&self.shared);
-        self.stop.send_replace(true);
         if let Some(writer) = self.writer {
             // The store's answers travel through the cores' mailboxes before the letter that closes the sessions.
             let drained = tokio::task::spawn_blocking(move || writer.shutdown());
@@ -136,7 +135,9 @@ impl Server {
                 tracing::error!("the store did not finish in time; what it had not stored was not acknowledged");
             }
         }
+        // Polling clients come for their last packets over connections of their own, so accepting ends last.
         let left = shutdown::close_clients(&self.shared, deadline).await;
+        self.stop.send_replace(true);
         if left > 0 {
             tracing::warn!(sessions = left, "sessions were cut off at the drain timeout");
         }

@@ -26,6 +26,10 @@ impl Phase {
         self.0.store(DRAINING, Ordering::Relaxed);
     }
 
+    pub(crate) fn is_draining(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == DRAINING
+    }
+
     /// `None` while serving, otherwise why not.
     pub(crate) fn hindrance(&self) -> Option<&'static str> {
         match self.0.load(Ordering::Relaxed) {

@@ -116,12 +116,13 @@ async fn drive<A: Application>(
     }
     loop {
         while core.shared().post.is_congested() {
-            tokio::time::sleep(PAUSE).await;
+            // Boxed, as is the goodbye below: what is rare must not make every idle connection's task larger.
+            Box::pin(tokio::time::sleep(PAUSE)).await;
         }
         match std::future::poll_fn(|context| turn(&core, wire, &mut read, context)).await {
             Turn::Read => {}
             Turn::Ended => break core.with(|state, now| state.handle_disconnect(wire, now)),
-            Turn::Dropped => break linger(read, pass).await,
+            Turn::Dropped => break Box::pin(linger(read, pass)).await,
         }
     }
 }

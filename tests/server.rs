@@ -1,0 +1,20 @@
+//! The whole server over real TCP: what hostile clients get, what slow ones get, and what happens at the limits.
+//!
+//! Each test starts a server of its own in this process. Marks such as W1 and E2 name the rows of the catalogue of
+//! hostile inputs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails, in its helpers too"
+)]
+
+#[path = "server/frames.rs"]
+mod frames;
+#[path = "server/life.rs"]
+mod life;
+#[path = "server/limits.rs"]
+mod limits;
+#[path = "server/requests.rs"]
+mod requests;
+mod support;
