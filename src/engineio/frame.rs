@@ -324,6 +324,19 @@ pub fn header(opcode: Opcode, payload_len: usize, out: &mut [u8; MAX_HEADER]) ->
     }
 }
 
+/// Takes a server's frame, as [`encode`] or [`header`] made it, apart again. `None` for what is no such frame.
+#[must_use]
+pub fn split(frame: &[u8]) -> Option<(Opcode, &[u8])> {
+    let [first, second, ..] = frame else { return None };
+    let opcode = Opcode::from_bits(first & 0x0f).ok()?;
+    let header = match second & 0x7f {
+        126 => 4,
+        127 => MAX_HEADER,
+        _ => 2,
+    };
+    Some((opcode, frame.get(header..)?))
+}
+
 /// A whole frame, header and payload in one allocation, ready to be shared by all who receive it. The payload of a
 /// control frame must not exceed [`MAX_CONTROL_PAYLOAD`], that of a text frame must be UTF-8.
 #[must_use]

@@ -1,7 +1,7 @@
 //! The server: cores, connections, HTTP and WebSocket, and the tables that cores share.
 //!
 //! Everything that touches a socket, a thread or a clock is here, and nothing that knows the rules of the protocols or
-//! of the chat. A connection's bytes come in through [`listener`] and `http`, `polling` or `websocket`, rise through
+//! of the chat. A connection's bytes come in through `listener` and `http`, `polling` or `websocket`, rise through
 //! `inbound` to the application, and what it asks for comes back down through `outbound`; `mailbox` carries what
 //! concerns other cores, `directory` says which those are.
 

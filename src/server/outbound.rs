@@ -172,7 +172,7 @@ impl<A: Application> State<A> {
     pub(super) fn pong(&mut self, key: ConnectionKey, payload: &[u8], now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Some(websocket) = &mut connection.websocket else { return };
-        let pong = SharedFrame::control(frame::pong(payload));
+        let pong = SharedFrame::control(&frame::pong(payload));
         if connection.session.transport() == Transport::Polling {
             websocket.write_now(&mut Outbox::default(), pong);
         } else if !std::mem::replace(&mut websocket.pong_queued, true) {
@@ -378,7 +378,7 @@ impl WebSocket {
     /// it is dropped.
     pub(super) fn close(&mut self, outbox: &mut Outbox) {
         let reason = if self.close_code == NORMAL_CLOSE { "" } else { "protocol error" };
-        self.write_now(outbox, SharedFrame::control(frame::close(self.close_code, reason)));
+        self.write_now(outbox, SharedFrame::control(&frame::close(self.close_code, reason)));
         self.wake();
     }
 }

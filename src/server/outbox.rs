@@ -5,37 +5,25 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use bytes::Bytes;
 
 use crate::engineio::frame::{self, MAX_HEADER, Opcode};
 use crate::engineio::payload::{self, ServerPacket};
 
 /// One Engine.IO packet, framed for WebSocket once and shared by everyone who receives it. Polling uses the same bytes
-/// without the frame's header.
+/// without the frame's header. A recipient's share is one pointer, so that thousands of slow ones cost little more than
+/// one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SharedFrame {
-    bytes: Bytes,
-    payload_at: u8,
-    kind: FrameKind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FrameKind {
-    Text,
-    Binary,
-    /// WebSocket's own business; polling has no use for it.
-    Control,
-}
+pub struct SharedFrame(Arc<Box<[u8]>>);
 
 impl SharedFrame {
-    /// A text packet, written by `write` behind room for the header: one allocation per broadcast.
+    /// A text packet, written by `write` behind room for the header.
     pub fn text(capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
         let mut buffer = Vec::with_capacity(MAX_HEADER + capacity);
         buffer.extend_from_slice(&[0; MAX_HEADER]);
         write(&mut buffer);
-        Self::from_buffer(Opcode::Text, FrameKind::Text, buffer)
+        Self::from_buffer(Opcode::Text, &mut buffer)
     }
 
     /// A text packet that is there already.
@@ -47,40 +35,41 @@ impl SharedFrame {
     /// A binary packet.
     #[must_use]
     pub fn binary(data: &[u8]) -> Self {
-        let mut buffer = Vec::with_capacity(MAX_HEADER + data.len());
-        buffer.extend_from_slice(&[0; MAX_HEADER]);
-        buffer.extend_from_slice(data);
-        Self::from_buffer(Opcode::Binary, FrameKind::Binary, buffer)
+        Self::control(&frame::encode(Opcode::Binary, data))
     }
 
-    /// A WebSocket control frame, whole.
+    /// A WebSocket frame, whole.
     #[must_use]
-    pub fn control(bytes: Bytes) -> Self {
-        Self { bytes, payload_at: 0, kind: FrameKind::Control }
+    pub fn control(frame: &[u8]) -> Self {
+        Self(Arc::new(frame.into()))
     }
 
-    fn from_buffer(opcode: Opcode, kind: FrameKind, mut buffer: Vec<u8>) -> Self {
+    fn from_buffer(opcode: Opcode, buffer: &mut [u8]) -> Self {
         let mut header = [0; MAX_HEADER];
         let length = frame::header(opcode, buffer.len() - MAX_HEADER, &mut header);
         let unused = MAX_HEADER - length;
         if let (Some(room), Some(header)) = (buffer.get_mut(unused..MAX_HEADER), header.get(..length)) {
             room.copy_from_slice(header);
         }
-        let payload_at = u8::try_from(length).unwrap_or_default();
-        Self { bytes: Bytes::from(buffer).slice(unused..), payload_at, kind }
+        Self::control(buffer.get(unused..).unwrap_or_default())
     }
 
-    /// Bytes on a WebSocket.
+    /// The frame's bytes on a WebSocket.
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     fn len(&self) -> usize {
-        self.bytes.len()
+        self.0.len()
     }
 
+    /// The packet without its frame; control frames are WebSocket's own business and hold none.
     fn packet(&self) -> Option<ServerPacket<'_>> {
-        let payload = self.bytes.get(usize::from(self.payload_at)..)?;
-        match self.kind {
-            FrameKind::Text => Some(ServerPacket::Text(payload)),
-            FrameKind::Binary => Some(ServerPacket::Binary(payload)),
-            FrameKind::Control => None,
+        let (opcode, payload) = frame::split(self.bytes())?;
+        match opcode {
+            Opcode::Text => Some(ServerPacket::Text(payload)),
+            Opcode::Binary => Some(ServerPacket::Binary(payload)),
+            Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => None,
         }
     }
 }
@@ -107,12 +96,16 @@ pub struct Outbox {
     bytes: usize,
     /// Bytes of the front frame that are written already.
     written: usize,
+    /// When the queue was last empty; entries count their time from here.
+    since: Option<Instant>,
 }
 
+/// Sixteen bytes, because a client that stops reading may have thousands.
 #[derive(Debug)]
 struct Entry {
     frame: SharedFrame,
-    queued: Instant,
+    /// Milliseconds after [`Outbox::since`].
+    queued: u32,
     is_volatile: bool,
 }
 
@@ -148,8 +141,13 @@ impl Outbox {
         self.entries.is_empty() || self.bytes + frame.len() <= bounds.bytes
     }
 
-    fn append(&mut self, frame: SharedFrame, queued: Instant, is_volatile: bool) {
+    fn append(&mut self, frame: SharedFrame, now: Instant, is_volatile: bool) {
         self.bytes += frame.len();
+        if self.entries.is_empty() {
+            self.since = Some(now);
+        }
+        let waited = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let queued = u32::try_from(waited.as_millis()).unwrap_or(u32::MAX);
         self.entries.push_back(Entry { frame, queued, is_volatile });
     }
 
@@ -173,7 +171,8 @@ impl Outbox {
     /// When the oldest frame will be too old.
     #[must_use]
     pub fn deadline(&self, bounds: Bounds) -> Option<Instant> {
-        self.entries.front().map(|entry| entry.queued + bounds.age)
+        let oldest = self.entries.front()?;
+        Some(self.since? + Duration::from_millis(oldest.queued.into()) + bounds.age)
     }
 
     /// Fills `slices` with what comes next on a WebSocket and returns how many were filled.
@@ -181,7 +180,7 @@ impl Outbox {
         let mut filled = 0;
         let mut skip = self.written;
         for (slot, entry) in slices.iter_mut().zip(&self.entries) {
-            *slot = IoSlice::new(entry.frame.bytes.get(skip..).unwrap_or_default());
+            *slot = IoSlice::new(entry.frame.bytes().get(skip..).unwrap_or_default());
             skip = 0;
             filled += 1;
         }
@@ -258,7 +257,7 @@ mod tests {
         let now = Instant::now();
         outbox.push(SharedFrame::from_text("4a"), BOUNDS, now).unwrap();
         outbox.push(SharedFrame::binary(&[1, 2, 3, 4]), BOUNDS, now).unwrap();
-        outbox.push(SharedFrame::control(Bytes::from_static(&[0x8a, 0])), BOUNDS, now).unwrap();
+        outbox.push(SharedFrame::control(&[0x8a, 0]), BOUNDS, now).unwrap();
         assert_eq!(on_the_wire(&outbox), b"\x81\x024a\x82\x04\x01\x02\x03\x04\x8a\x00");
         assert_eq!(outbox.take_payload(1000), b"4a\x1ebAQIDBA==");
         assert!(outbox.is_empty());

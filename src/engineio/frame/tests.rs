@@ -242,6 +242,7 @@ fn server_frames_have_the_shortest_header_and_no_mask() {
     ] {
         let payload = vec![b'x'; len];
         assert_eq!(encode(opcode, &payload), [head, &payload].concat());
+        assert_eq!(split(&encode(opcode, &payload)), Some((opcode, &payload[..])));
     }
     assert_eq!(pong(b"Hello"), b"\x8a\x05Hello".as_slice());
     assert_eq!(close(1002, ""), [0x88, 2, 0x03, 0xea].as_slice());
