@@ -170,6 +170,28 @@ pub struct NewMessage {
     pub client_msg_id: Option<String>,
 }
 
+impl NewMessage {
+    /// The message, with what the store decided.
+    #[must_use]
+    pub fn stored(&self, id: MessageId, seq: u64, timestamp: Timestamp) -> Message {
+        Message {
+            id,
+            room: self.room.clone(),
+            user: self.user.clone(),
+            username: Arc::clone(&self.username),
+            content: self.content.clone(),
+            kind: self.kind.clone(),
+            attachments: self.attachments.clone(),
+            timestamp,
+            seq,
+            temp_id: self.temp_id.clone(),
+            client_msg_id: self.client_msg_id.clone(),
+            delivered: false,
+            read: false,
+        }
+    }
+}
+
 /// How far a receipt goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ReceiptStatus {
@@ -203,6 +225,22 @@ pub struct NewReceipt {
     pub status: ReceiptStatus,
     /// Everything up to that message, not only it.
     pub up_to: bool,
+}
+
+impl NewReceipt {
+    /// The receipt as stored; `changed` as in [`Receipted::changed`].
+    #[must_use]
+    pub fn stored(&self, timestamp: Timestamp, changed: bool) -> Receipted {
+        Receipted {
+            room: self.room.clone(),
+            user: self.user.clone(),
+            message: self.message,
+            status: self.status,
+            up_to: self.up_to,
+            timestamp,
+            changed,
+        }
+    }
 }
 
 /// A request to enter a room.

@@ -93,8 +93,8 @@ fn means(text: &str, expected: &str) -> bool {
     percent_decode(text).eq(expected.bytes())
 }
 
-/// Decodes as browsers' `URLSearchParams` does: `+` is a space, and a `%` without two hexadecimal digits stays a `%`.
-fn percent_decode(text: &str) -> impl Iterator<Item = u8> {
+/// Decodes a query value as browsers' `URLSearchParams` does: `+` is a space, and a `%` without two hexadecimal digits stays a `%`.
+pub fn percent_decode(text: &str) -> impl Iterator<Item = u8> {
     let mut rest = text.as_bytes();
     std::iter::from_fn(move || {
         let (&byte, after) = rest.split_first()?;

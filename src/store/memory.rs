@@ -98,21 +98,7 @@ impl Memory {
         let id = self.stamps.id(timestamp);
         let room = member_room(&mut self.rooms, &new.room, &new.user)?;
         room.last_seq += 1;
-        let message = Message {
-            id,
-            room: new.room.clone(),
-            user: new.user.clone(),
-            username: Arc::clone(&new.username),
-            content: new.content.clone(),
-            kind: new.kind.clone(),
-            attachments: new.attachments.clone(),
-            timestamp,
-            seq: room.last_seq,
-            temp_id: None,
-            client_msg_id: new.client_msg_id.clone(),
-            delivered: false,
-            read: false,
-        };
+        let message = Message { temp_id: None, ..new.stored(id, room.last_seq, timestamp) };
         let stored = Arc::new(message.clone());
         if room.messages.len() >= KEPT_MESSAGES {
             room.messages.pop_front();
@@ -156,15 +142,7 @@ impl Memory {
             let others = room.messages.iter().filter(|message| message.user != receipt.user);
             reader.raise(seq, receipt.status, receipt.up_to, room.last_seq, others.map(|message| message.seq));
         }
-        Ok(Receipted {
-            room: receipt.room.clone(),
-            user: receipt.user.clone(),
-            message: receipt.message,
-            status: receipt.status,
-            up_to: receipt.up_to,
-            timestamp,
-            changed,
-        })
+        Ok(receipt.stored(timestamp, changed))
     }
 
     fn join(&mut self, join: &Join) -> Result<Joined, Refusal> {

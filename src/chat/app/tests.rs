@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::auth::Claims;
 use crate::chat::effect::Joined;
-use crate::chat::event::Message;
 use crate::ids::{ConnectionKey, MessageId, NamespaceId, Timestamp};
 use crate::socketio::Args;
 
@@ -187,21 +186,7 @@ fn a_message_is_answered_when_it_is_stored_and_echoes_its_names() {
     let record = only_record(asked);
     let RecordBody::Message(new) = &record.body else { panic!("no message") };
     assert_eq!(new.user.as_str(), "ada", "the payload names no author");
-    let message = Message {
-        id: MessageId([1; 12]),
-        room: new.room.clone(),
-        user: new.user.clone(),
-        username: Arc::clone(&new.username),
-        content: new.content.clone(),
-        kind: new.kind.clone(),
-        attachments: new.attachments.clone(),
-        timestamp: Timestamp(0),
-        seq: 5,
-        temp_id: new.temp_id.clone(),
-        client_msg_id: new.client_msg_id.clone(),
-        delivered: false,
-        read: false,
-    };
+    let message = new.stored(MessageId([1; 12]), 5, Timestamp(0));
     let committed = Committed::Message { message: Arc::new(message), duplicate: false };
     let answered = world.answer(&record, Ok(committed.clone()));
     assert_eq!(summary(&answered), ["message:ack to 1", "ack true to 1"]);

@@ -60,21 +60,7 @@ impl Attempt<'_> {
             signed(timestamp.0),
             new.client_msg_id,
         ])?;
-        let message = Arc::new(Message {
-            id,
-            room: new.room.clone(),
-            user: new.user.clone(),
-            username: Arc::clone(&new.username),
-            content: new.content.clone(),
-            kind: new.kind.clone(),
-            attachments: new.attachments.clone(),
-            timestamp,
-            seq: unsigned(seq),
-            temp_id: new.temp_id.clone(),
-            client_msg_id: new.client_msg_id.clone(),
-            delivered: false,
-            read: false,
-        });
+        let message = Arc::new(new.stored(id, unsigned(seq), timestamp));
         Ok(Committed::Message { message, duplicate: false })
     }
 

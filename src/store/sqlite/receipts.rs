@@ -90,15 +90,7 @@ impl Attempt<'_> {
             self.writable()?;
             self.store_receipt(receipt, seq, watermarks, signed(timestamp.0))?;
         }
-        Ok(Receipted {
-            room: receipt.room.clone(),
-            user: receipt.user.clone(),
-            message: receipt.message,
-            status: receipt.status,
-            up_to: receipt.up_to,
-            timestamp,
-            changed: !known,
-        })
+        Ok(receipt.stored(timestamp, !known))
     }
 
     fn store_receipt(&self, receipt: &NewReceipt, seq: i64, old: Watermarks, now: i64) -> rusqlite::Result<()> {
