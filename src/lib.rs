@@ -35,6 +35,7 @@
 //! | [`store`] | messages, members, receipts, the seq of each conversation | sockets, cores |
 //! | [`server`] | cores, connections, HTTP, fan-out | the rules of the chat |
 //! | [`config`] | the settings, parsed once | what they lead to |
+//! | [`load`] | simulated clients that count what they are given | the server's own code |
 //! | [`logging`] | where log lines go and how they look | what is logged |
 //!
 //! Where something new would go: a client event is a variant of [`chat::command::Command`]; an event to clients is a
@@ -47,6 +48,7 @@ pub mod chat;
 pub mod config;
 pub mod engineio;
 pub mod ids;
+pub mod load;
 pub mod logging;
 pub mod server;
 pub mod socketio;

@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["ids", "chat::effect", "chat::event"]),
     ("config", &["ids", "auth"]),
     ("logging", &["config"]),
+    ("load", &["ids", "auth"]),
     ("server", &["ids", "engineio", "socketio", "auth", "chat", "store", "config"]),
 ];
 

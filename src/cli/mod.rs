@@ -1,10 +1,11 @@
 //! The command line: one file per command.
 //!
 //! Owns the words of the command line, what is printed where, and the exit code: 0 done, 1 something failed while
-//! running, 2 the command line or the configuration is wrong. Results go to standard output, complaints to standard
+//! running, 2 the command line or the configuration is wrong, 3 the server to be tested cannot be reached. Results go to standard output, complaints to standard
 //! error, one sentence each.
 
 mod check_config;
+mod load;
 mod members;
 mod serve;
 mod token;
@@ -36,6 +37,8 @@ enum Command {
     /// Say who may enter a conversation of the embedded store.
     #[command(subcommand)]
     Members(members::Action),
+    /// Put a running server under load and count what comes back.
+    Load(load::Args),
     /// Print every setting, its value and where it came from.
     CheckConfig,
 }
@@ -49,6 +52,9 @@ enum CliError {
     /// The arguments are well-formed and wrong.
     #[error("{0}")]
     Usage(String),
+    /// The server that was to be put under load does not let the clients in.
+    #[error("{0}")]
+    Unreachable(String),
     /// Something failed while running.
     #[error("{0}")]
     Runtime(String),
@@ -59,6 +65,7 @@ impl CliError {
         match self {
             Self::Config(_) | Self::Usage(_) => ExitCode::from(2),
             Self::Runtime(_) => ExitCode::from(1),
+            Self::Unreachable(_) => ExitCode::from(3),
         }
     }
 }
@@ -71,6 +78,7 @@ pub(crate) fn main() -> ExitCode {
             Command::Serve => serve::run(&variables),
             Command::Token(args) => token::run(&args, &variables),
             Command::Members(action) => members::run(&action, &variables),
+            Command::Load(args) => load::run(args, &variables),
             Command::CheckConfig => check_config::run(&variables),
         }
     });
