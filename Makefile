@@ -1,6 +1,6 @@
 # What can be done with this repository. `make run` needs a Rust toolchain and a C compiler; `make test` says what else.
 
-.PHONY: run test lint fmt kills
+.PHONY: run test lint fmt kills bench bench-quick
 
 run: ## build, and start the server in development at http://localhost:3001
 	NODE_ENV=$${NODE_ENV:-development} cargo run --release --locked
@@ -18,3 +18,10 @@ fmt: ## format the code
 
 kills: ## 200 rounds of killing the server in a burst of messages (about ten minutes)
 	KILL_ROUNDS=$${KILL_ROUNDS:-200} scripts/test.sh crash.test.mjs
+
+bench: ## the codecs with criterion, then everything beside the floor and the peers; writes docs/benchmarks.md (about 15 minutes)
+	cargo bench --locked
+	benches/fanout/run.py
+
+bench-quick: ## the same with small numbers: that every scenario runs and nothing is lost
+	benches/fanout/run.py --quick --without-peers

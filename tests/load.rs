@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -297,7 +298,10 @@ fn poll(mut stream: TcpStream, queue: &Mutex<Vec<String>>, news: &Condvar) -> Op
         let is_get = method.starts_with("GET");
         let body = if is_get {
             let mut queue = news.wait_while(queue.lock().unwrap(), |queue| queue.is_empty()).unwrap();
-            std::mem::take(&mut *queue).join("\u{1e}")
+            let packets = std::mem::take(&mut *queue).join("\u{1e}");
+            // The client has seen the end of its POST's connection before it has a reason to post again.
+            std::thread::sleep(Duration::from_millis(20));
+            packets
         } else {
             let mut packets = vec![0; len];
             request.read_exact(&mut packets).ok()?;

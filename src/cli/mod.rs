@@ -1,8 +1,8 @@
 //! The command line: one file per command.
 //!
 //! Owns the words of the command line, what is printed where, and the exit code: 0 done, 1 something failed while
-//! running, 2 the command line or the configuration is wrong, 3 the server to be tested cannot be reached. Results go to standard output, complaints to standard
-//! error, one sentence each.
+//! running, 2 the command line or the configuration is wrong, 3 the server to be put under load does not let the clients
+//! in. Results go to standard output, complaints to standard error, one sentence each.
 
 mod check_config;
 mod load;

@@ -1,0 +1,1 @@
+"""The benchmark's parts: build, processes, servers, scenarios, targets, report, plots."""
