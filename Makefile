@@ -10,18 +10,20 @@ test: ## everything: unit, integration and wire tests with real clients and a re
 
 lint: ## formatting, clippy without a warning, documentation without a broken link
 	cargo fmt --all --check
+	cargo fmt --manifest-path benches/fanout/Cargo.toml --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
 fmt: ## format the code
 	cargo fmt --all
+	cargo fmt --manifest-path benches/fanout/Cargo.toml
 
 kills: ## 200 rounds of killing the server in a burst of messages (about ten minutes)
 	KILL_ROUNDS=$${KILL_ROUNDS:-200} scripts/test.sh crash.test.mjs
 
-bench: ## the codecs with criterion, then everything beside the floor and the peers; writes docs/benchmarks.md (about 15 minutes)
-	cargo bench --locked
+bench: ## the codecs, then alt-ws beside the floor and its peers; writes docs/benchmarks.md (about 12 minutes, alone on the machine)
+	cargo bench --locked --bench codecs -- --quick
 	benches/fanout/run.py
 
-bench-quick: ## the same with small numbers: that every scenario runs and nothing is lost
-	benches/fanout/run.py --quick --without-peers
+bench-quick: ## every scenario with small numbers: that it runs and nothing is lost (under a minute after the build)
+	benches/fanout/run.py --quick

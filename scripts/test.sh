@@ -29,4 +29,5 @@ cargo build --locked --quiet --release --bin alt-ws --example conformance
 target=${CARGO_TARGET_DIR:-$PWD/target}
 export ALT_WS_BIN=${ALT_WS_BIN:-$target/release/alt-ws}
 export CONFORMANCE_BIN=${CONFORMANCE_BIN:-$target/release/examples/conformance}
+[ $# -gt 0 ] || benches/fanout/run.py --quick
 protocol-tests/run.sh "$@"

@@ -65,6 +65,8 @@ def sized(options):
 def line(numbers):
     """A few numbers of a measurement, for the one who watches."""
     shown = (("cpu_us", "µs CPU"), ("per_second", "/s"), ("p99_us", "µs p99"), ("rss_each", "bytes each"),
+             ("rss_1", "bytes after the first"), ("rss_5", "bytes after the fifth"),
+             ("without_p99_us", "µs p99, all reading"), ("with_p99_us", "µs p99, some stalled"),
              ("many_acked_per_second", "acked/s"))
     parts = [f"{numbers[key]:,.4g} {unit}" if numbers[key] < 1000 else f"{numbers[key]:,.0f} {unit}"
              for key, unit in shown if key in numbers]
@@ -143,15 +145,19 @@ def main():
             measure(bench, scenarios, results)
         finally:
             stop_all()
-    results.save(RESULTS)
-    if not options.quick and not options.only:
+    # Only a whole run is worth a page.
+    if options.quick or options.only:
+        results.save(RESULTS.with_name("results-partial.json"))
+    else:
+        results.save(RESULTS)
         publish(results)
     broken = [f"{failure['scenario']} failed for {failure['server']}" for failure in results.failures]
     broken += [f"{scenario}, {server}: {count:,} {what}" for scenario, server, what, count in results.damage()]
     broken += [f"{scenario.title} was not measured" for scenario in scenarios if not results.rounds(scenario.key, ALT_WS)]
     for complaint in broken:
         print("NOT GOOD:", complaint)
-    print(f"{sum(map(len, map(results.servers, (s.key for s in scenarios)))) - len(broken)} passed, {len(broken)} failed")
+    measured = sum(len(results.servers(scenario.key)) for scenario in scenarios)
+    print(f"{measured} passed, {len(broken)} failed")
     return 1 if broken else 0
 
 

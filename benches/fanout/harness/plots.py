@@ -133,7 +133,7 @@ def all_plots(results, in_flight):
     room = f"{sizes['clients']:,} WebSocket clients in one room, messages of 100 bytes, server on one core"
     groups = {f"{count} in flight": f"room-{count}" for count in in_flight}
     percentiles = {"p50": "p50_us", "p99": "p99_us", "p99.9": "p999_us"}
-    crowds = {f"{sizes['clients']:,} clients": "connect", f"{sizes['crowd']:,} clients": "crowd"}
+    crowds = {f"{sizes['clients']:,} clients": "idle", f"{sizes['crowd']:,} clients": "crowd"}
     plots = {
         "cpu-per-delivery.svg": bars(
             "Server CPU per delivered message", room, list(groups), servers,

@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ def stop_all():
 
 
 atexit.register(stop_all)
-signal.signal(signal.SIGTERM, lambda *_: exit(143))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def _start(command, cores, **options):
@@ -110,6 +111,12 @@ def peak(pid):
     """The peak of a process's resident memory, in bytes, since it started or since `reset_peak`."""
     found = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="utf-8"), re.MULTILINE)
     return int(found.group(1)) * 1024 if found else 0
+
+
+def tcp_memory():
+    """Bytes that the kernel holds for TCP, in all connections of the machine."""
+    found = re.search(r"^TCP:.* mem (\d+)", Path("/proc/net/sockstat").read_text(encoding="utf-8"), re.MULTILINE)
+    return int(found.group(1)) * os.sysconf("SC_PAGE_SIZE") if found else 0
 
 
 class Server:

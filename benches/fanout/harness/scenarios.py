@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from . import machine, servers
-from .processes import Failure, Server, peak, reset_peak, run_load
+from .processes import Failure, Server, peak, reset_peak, run_load, tcp_memory
 
 IN_FLIGHT = (1, 4, 16, 64)
 WAVES = 5
@@ -43,7 +43,7 @@ class Sizes:
     peers_in: Optional[tuple] = None
 
 
-FULL = Sizes(rounds=3, seconds=1.5, clients=1000, crowd=10_000, polling=100, stalled=1000, stalled_seconds=3,
+FULL = Sizes(rounds=3, seconds=1.5, clients=1000, crowd=10_000, polling=100, stalled=1000, stalled_seconds=4,
              settle=1.5, budget=600)
 QUICK = Sizes(rounds=1, seconds=0.3, clients=100, crowd=300, polling=20, stalled=20, stalled_seconds=0.5, settle=0.2,
               budget=300, peers_in=("room-16", "connect", "polling"))
@@ -156,7 +156,9 @@ def _cores(count):
     return measure
 
 
-def _connections(size):
+def _connections(size, room=1):
+    """As many clients as `size` says, in rooms of `room`, that connect and then do nothing."""
+
     def measure(bench, name):
         clients = getattr(bench.sizes, size)
         settle = bench.sizes.settle
@@ -170,7 +172,9 @@ def _connections(size):
                 time.sleep(settle)
                 return server.sample()
 
-            load = bench.load(name, server, clients=clients, connect_only=True, hold=settle + 1, on_phase=held)
+            load = bench.load(
+                name, server, clients=clients, rooms=clients // room, connect_only=True, hold=settle + 0.5, on_phase=held
+            )
             _, user, system = load.server["connected"].since(before)
             return {
                 "cpu_us": (user + system) / clients * 1e6,
@@ -196,23 +200,27 @@ def _polling(bench, name):
 
 
 def _stalled(bench, name):
+    """The same number of members, once all of them reading, once with some that never read again."""
+    clients, stalled = bench.sizes.clients, bench.sizes.stalled
     found = {}
-    for label, stalled in (("without", None), ("with", bench.sizes.stalled)):
+    for label, options in (
+        ("without", {"clients": clients + stalled}), ("with", {"clients": clients, "stalled": stalled})
+    ):
         with bench.serve(name) as server:
 
             def watch(phase):
                 if phase == "running":
                     reset_peak(server.pid)
-                return peak(server.pid)
+                return peak(server.pid), tcp_memory()
 
             load = bench.load(
-                name, server, clients=bench.sizes.clients, in_flight=16, seconds=bench.sizes.stalled_seconds,
-                stalled=stalled, on_phase=watch,
+                name, server, in_flight=16, seconds=bench.sizes.stalled_seconds, on_phase=watch, **options
             )
             found |= {f"{label}_{key}": value for key, value in _exchange(load, "deliveries").items()}
-            found[f"{label}_growth"] = max(0, load.seen["done"] - load.server["running"].rss)
-    found |= {key: found[f"without_{key}"] + found[f"with_{key}"] for key in DAMAGE}
-    return found
+            found[f"{label}_growth"] = max(0, load.seen["done"][0] - load.server["running"].rss)
+            found[f"{label}_kernel"] = load.seen["done"][1] - load.seen["running"][1]
+            found[f"{label}_sent_per_second"] = load.report["sent"] / load.report["seconds"]
+    return found | {key: found[f"without_{key}"] + found[f"with_{key}"] for key in DAMAGE}
 
 
 def _waves(bench, name):
@@ -294,10 +302,11 @@ def all_scenarios(sizes):
         Scenario("rooms", f"{sizes.clients // 10} rooms of 10, 64 in flight", servers.ALL, _rooms),
         Scenario("cores-1", "One core", (servers.ALT_WS,), _cores(1)),
         Scenario("cores-2", "Two cores", (servers.ALT_WS,), _cores(2)),
-        Scenario("connect", f"{sizes.clients:,} connections", plain, _connections("clients")),
-        Scenario("crowd", f"{sizes.crowd:,} connections", plain, _connections("crowd"), most_rounds=1),
+        Scenario("connect", f"{sizes.clients:,} connections, a room each", plain, _connections("clients")),
+        Scenario("idle", f"{sizes.clients:,} connections in rooms of 10", plain, _connections("clients", 10), most_rounds=2),
+        Scenario("crowd", f"{sizes.crowd:,} connections in rooms of 10", plain, _connections("crowd", 10), most_rounds=1),
         Scenario("polling", f"{sizes.polling} clients that poll", alt_ws_and_peers, _polling),
-        Scenario("stalled", f"{sizes.stalled:,} readers that stop reading", alt_ws_and_peers, _stalled),
+        Scenario("stalled", f"{sizes.stalled:,} readers that stop reading", alt_ws_and_peers, _stalled, most_rounds=2),
         Scenario("waves", f"Five waves of {sizes.crowd:,}", alt_ws_and_peers, _waves, most_rounds=1),
         Scenario("durable", "Messages on disk", (servers.ALT_WS,), _durable),
     ]
