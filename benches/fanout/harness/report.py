@@ -296,6 +296,8 @@ for crowds and waves), in each of which the servers take turns. Code: `benches/f
 
 {_behind(results, verdicts)}
 
+What a profile shows of the cost that remains stands in [decisions.md](decisions.md#where-the-time-of-a-fan-out-goes).
+
 ## Fan-out: one room of {sizes["clients"]:,}
 
 {sizes["clients"]:,} WebSocket clients, messages of 100 bytes of text, {sizes["seconds"]:g} s a run. *In flight* is how many messages are under way at
