@@ -135,10 +135,9 @@ describe('Engine.IO over HTTP', () => {
 
   hostile('E5: a second poll beside the first closes the session', async () => {
     const session = await Polling.open(server, token);
-    const first = session.poll();
-    const second = await session.poll();
-    assert.equal(second.status, 400);
-    await first; // it ends too
+    // Two connections, two cores: either may be the second.
+    const answers = await Promise.all([session.poll(), session.poll()]);
+    assert.deepEqual(answers.map((answer) => answer.status).sort(), [200, 400]);
     await session.ended();
   });
 
