@@ -15,7 +15,7 @@ use super::effect::{
 };
 use super::event::{self, Failure, Online};
 use super::limit::{Limiter, Rates, Verdict};
-use super::presence::PresenceChange;
+use super::presence::{PresenceChange, Status};
 use super::reply::Call;
 use super::rooms::{Interest, Rooms};
 use super::typing::{Expiry, STOPS_AFTER, Started, Typing};
@@ -62,6 +62,8 @@ struct Socket {
     limiter: Limiter,
     /// Whether presence counts this socket: from the moment the user's conversations are known.
     arrived: bool,
+    /// A status chosen before that moment, to be announced then.
+    chosen: Option<Status>,
     token_end: Option<Entry>,
 }
 
@@ -117,8 +119,12 @@ impl Chat {
                 self.store(call, PendingKind::Receipt, RecordBody::Receipt(receipt), out);
             }
             Command::Presence(status) => {
-                let Some(socket) = self.sockets.get(&call.socket) else { return };
-                out.push(socket.presence(call.socket, PresenceChange::Chose(status)));
+                let Some(socket) = self.sockets.get_mut(&call.socket) else { return };
+                if socket.arrived {
+                    out.push(socket.presence(call.socket, PresenceChange::Chose(status)));
+                } else {
+                    socket.chosen = Some(status);
+                }
                 call.done(out);
             }
         }
@@ -273,6 +279,9 @@ impl Chat {
         if let Some(socket) = self.sockets.get_mut(&key) {
             socket.arrived = true;
             out.push(socket.presence(key, PresenceChange::Arrived { conversations }));
+            if let Some(status) = socket.chosen.take() {
+                out.push(socket.presence(key, PresenceChange::Chose(status)));
+            }
         }
     }
 
@@ -335,6 +344,7 @@ impl Application for Chat {
             typing: Typing::default(),
             limiter: Limiter::new(self.settings.rates, now.instant),
             arrived: false,
+            chosen: None,
             token_end,
         };
         self.sockets.insert(socket, state);

@@ -320,3 +320,16 @@ fn a_server_without_claims_lets_nobody_in() {
     world.chat.connect(socket, ConnectRequest { claims: None, payload: None }, world.now(), &mut out);
     assert_eq!(summary(&out), ["disconnect no_claims"]);
 }
+
+#[test]
+fn a_status_chosen_before_the_conversations_are_known_is_announced_on_arrival() {
+    let mut world = World::new();
+    let socket = SocketKey { connection: ConnectionKey { index: 1, generation: 0 }, namespace: NamespaceId(0) };
+    let claims = Claims { user: UserId::from_text("ada").unwrap(), username: Arc::from("Ada"), expires_at: None };
+    let mut out = Vec::new();
+    world.chat.connect(socket, ConnectRequest { claims: Some(claims), payload: None }, world.now(), &mut out);
+    let early = world.send(socket, "presence:update", "{\"status\":\"away\"}");
+    assert_eq!(summary(&early), ["ack true to 1"]);
+    let answered = world.answer(&only_record(out), Ok(Committed::Conversations(Vec::new())));
+    assert_eq!(summary(&answered), ["Arrived { conversations: [] }", "Chose(Away)"]);
+}
