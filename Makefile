@@ -18,7 +18,7 @@ fmt: ## format the code
 	cargo fmt --all
 	cargo fmt --manifest-path benches/fanout/Cargo.toml
 
-kills: ## 200 rounds of killing the server in a burst of messages (about ten minutes)
+kills: ## 200 rounds of killing the server in a burst of messages (about a minute after the build)
 	KILL_ROUNDS=$${KILL_ROUNDS:-200} scripts/test.sh crash.test.mjs
 
 bench: ## the codecs, then alt-ws beside the floor and its peers; writes docs/benchmarks.md (about 12 minutes, alone on the machine)
