@@ -21,7 +21,7 @@ use proptest::prelude::*;
 enum Step {
     Send { room: usize, user: usize, client_msg_id: Option<u8> },
     Receipt { room: usize, user: usize, message: usize, read: bool, up_to: bool },
-    Join { room: usize, user: usize, since: Option<u64> },
+    Join { room: usize, user: usize, since: Option<i64> },
     Access { room: usize, user: usize },
     Conversations { user: usize },
 }
@@ -36,7 +36,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(room, user, client_msg_id)| Step::Send { room, user, client_msg_id }),
         6 => (room.clone(), user.clone(), 0..30_usize, any::<bool>(), proptest::bool::weighted(0.3))
             .prop_map(|(room, user, message, read, up_to)| Step::Receipt { room, user, message, read, up_to }),
-        3 => (room.clone(), user.clone(), proptest::option::of(0..20_u64))
+        3 => (room.clone(), user.clone(), proptest::option::of(0..20_i64))
             .prop_map(|(room, user, since)| Step::Join { room, user, since }),
         1 => (room, user.clone()).prop_map(|(room, user)| Step::Access { room, user }),
         1 => user.prop_map(|user| Step::Conversations { user }),

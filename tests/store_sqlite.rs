@@ -137,7 +137,7 @@ fn what_was_acknowledged_before_a_kill_is_there_after_it() {
     for line in BufReader::new(process.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
         let Some((number, id)) = line.split_once("acked ").and_then(|(_, rest)| rest.split_once(' ')) else { continue };
-        acked.push((number.parse::<u64>().unwrap(), id.to_owned()));
+        acked.push((number.parse::<i64>().unwrap(), id.to_owned()));
         if acked.len() == 100 {
             process.kill().unwrap();
         }
@@ -146,7 +146,7 @@ fn what_was_acknowledged_before_a_kill_is_there_after_it() {
     assert!(acked.len() >= 100);
     let store = subject.start();
     let seq = store.join("r", "bob", None).unwrap().seq;
-    assert!(seq >= acked.len() as u64);
+    assert!(seq >= acked.len() as i64);
     for (number, id) in acked {
         let message = duplicate(store.ask(once("r", "ann", "x", &number.to_string(), "1")));
         assert_eq!((message.seq, message.id.to_string()), (number, id));
@@ -187,7 +187,7 @@ fn a_failed_fsync_ends_writing_and_is_not_tried_again() {
     let output = child("a_failed_fsync_ends_writing_and_is_not_tried_again", path(&subject), &inject).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    let acked = text.split("acked ").nth(1).unwrap().split(' ').next().unwrap().parse::<u64>().unwrap();
+    let acked = text.split("acked ").nth(1).unwrap().split(' ').next().unwrap().parse::<i64>().unwrap();
     let failed = std::fs::read_to_string(&log).unwrap().matches("(INJECTED)").count();
     assert_eq!(failed, 1, "one fsync failed and no other was tried");
     let store = subject.start();

@@ -130,7 +130,7 @@ impl Chat {
         }
     }
 
-    fn join(&mut self, call: Call, room: RoomId, since: Option<u64>, out: &mut Vec<Effect>) {
+    fn join(&mut self, call: Call, room: RoomId, since: Option<i64>, out: &mut Vec<Effect>) {
         let most = self.settings.rooms_per_socket;
         let Some(socket) = self.sockets.get_mut(&call.socket) else { return };
         if socket.rooms.len() + socket.joining >= most && !socket.rooms.contains(&room) {

@@ -19,7 +19,7 @@ pub enum Command {
         /// Which room.
         room: RoomId,
         /// The last seq the client has.
-        since: Option<u64>,
+        since: Option<i64>,
     },
     /// `room:leave`.
     Leave {
@@ -179,7 +179,7 @@ fn read(name: &str, argument: Option<&str>, limits: &Limits, context: &mut Conte
     context.room = Some(room.clone());
     echoes?;
     match name {
-        "room:join" => Ok(Command::Join { room, since: optional(payload.since, "since", "a seq, 0 or greater")? }),
+        "room:join" => Ok(Command::Join { room, since: since(payload.since)? }),
         "room:leave" => Ok(Command::Leave { room }),
         "typing:start" => Ok(Command::Typing { room, is_typing: true }),
         "typing:stop" => Ok(Command::Typing { room, is_typing: false }),
@@ -211,6 +211,15 @@ fn required<'a, T: Deserialize<'a>>(field: Option<&'a RawValue>, name: &str, tak
 fn room(payload: &Payload<'_>) -> Result<RoomId, Failure> {
     let field = if given(payload.room_id).is_some() { payload.room_id } else { payload.conversation_id };
     required(field, "roomId", "a string of 1 to 128 bytes without control characters, or an integer")
+}
+
+fn since(field: Option<&RawValue>) -> Result<Option<i64>, Failure> {
+    const TAKES: &str = "a seq, 0 or greater";
+    let since = optional(field, "since", TAKES)?;
+    if since.is_some_and(|since| since < 0) {
+        return Err(Failure::bad_request(format!("since must be {TAKES}")));
+    }
+    Ok(since)
 }
 
 fn status(field: Option<&RawValue>) -> Result<Status, Failure> {

@@ -173,7 +173,7 @@ pub struct NewMessage {
 impl NewMessage {
     /// The message, with what the store decided.
     #[must_use]
-    pub fn stored(&self, id: MessageId, seq: u64, timestamp: Timestamp) -> Message {
+    pub fn stored(&self, id: MessageId, seq: i64, timestamp: Timestamp) -> Message {
         Message {
             id,
             room: self.room.clone(),
@@ -251,7 +251,7 @@ pub struct Join {
     /// Who.
     pub user: UserId,
     /// The last seq the client has; `Some` asks for what came after it.
-    pub since: Option<u64>,
+    pub since: Option<i64>,
 }
 
 /// What became of a record.
@@ -310,7 +310,7 @@ pub struct Joined {
     /// Who may enter.
     pub user: UserId,
     /// Seq of its latest message, 0 when it has none.
-    pub seq: u64,
+    pub seq: i64,
     /// Messages of others that the user has not read, counted up to [`Joined::MAX_UNREAD`].
     pub unread: u64,
     /// What came after `since`, oldest first; `None` when `since` was not given.
@@ -336,6 +336,34 @@ impl Missed {
     pub const MAX_MESSAGES: usize = 200;
     /// Content and attachments together; half of what a slow client's queue may hold.
     pub const MAX_BYTES: usize = 512 * 1024;
+}
+
+/// A question for a part of a room's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageRequest {
+    /// Only messages with a lower seq.
+    pub before: Option<i64>,
+    /// Only messages with a greater seq. Given, the page begins with the oldest of them; otherwise it ends with the
+    /// newest before [`Self::before`].
+    pub after: Option<i64>,
+    /// At most so many, 1 to [`Page::MAX_MESSAGES`].
+    pub limit: usize,
+}
+
+/// A part of a room's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Oldest first, bounded by [`PageRequest::limit`] and [`Page::MAX_BYTES`] (at least one if there is one).
+    pub messages: Vec<Message>,
+    /// Whether there are more in the direction that was asked for, within the bounds given.
+    pub has_more: bool,
+}
+
+impl Page {
+    /// The most that one request may ask for.
+    pub const MAX_MESSAGES: usize = 200;
+    /// Content and attachments together, as in [`Missed::MAX_BYTES`].
+    pub const MAX_BYTES: usize = Missed::MAX_BYTES;
 }
 
 /// Why the store did nothing.

@@ -31,8 +31,9 @@ pub struct Message {
     pub attachments: String,
     /// When it was stored.
     pub timestamp: Timestamp,
-    /// Its place in the conversation: 1, 2, 3 …
-    pub seq: u64,
+    /// Its place in the conversation: 1, 2, 3 …; 0, -1, -2 … back in time for the messages that the replaced service
+    /// stored without one.
+    pub seq: i64,
     /// Echo of the sender's `tempId`, raw JSON; not stored.
     pub temp_id: Option<String>,
     /// The sender's `clientMsgId`.

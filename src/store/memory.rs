@@ -15,8 +15,7 @@ use crate::chat::effect::{
 use crate::chat::event::Message;
 use crate::ids::{RoomId, UserId};
 
-mod reader;
-use reader::Reader;
+use super::reader::Reader;
 
 /// Messages kept of each room.
 const KEPT_MESSAGES: usize = 1000;
@@ -44,7 +43,7 @@ struct Room {
     /// Whoever asks becomes a member, while the server has open rooms.
     open: bool,
     members: HashSet<UserId>,
-    last_seq: u64,
+    last_seq: i64,
     messages: VecDeque<Arc<Message>>,
     readers: HashMap<UserId, Reader>,
 }
@@ -204,13 +203,13 @@ fn mark(message: &mut Arc<Message>, receipt: &NewReceipt) {
 }
 
 impl Room {
-    fn by_seq(&self, seq: u64) -> Option<&Arc<Message>> {
+    fn by_seq(&self, seq: i64) -> Option<&Arc<Message>> {
         let first = self.messages.front()?.seq;
         self.messages.get(usize::try_from(seq.checked_sub(first)?).ok()?)
     }
 
     /// What is kept after `since`, oldest first. Not complete when cut, or when older ones are forgotten.
-    fn missed(&self, since: u64) -> Missed {
+    fn missed(&self, since: i64) -> Missed {
         let mut bytes = 0;
         let after = self.messages.iter().filter(|message| message.seq > since);
         let fits = after.take(Missed::MAX_MESSAGES).take_while(|message| {
@@ -219,8 +218,8 @@ impl Room {
             first || bytes <= Missed::MAX_BYTES
         });
         let messages: Vec<Message> = fits.map(|message| Message::clone(message)).collect();
-        let expected = self.last_seq.saturating_sub(since);
-        Missed { complete: u64::try_from(messages.len()) == Ok(expected), messages }
+        let expected = self.last_seq.saturating_sub(since).max(0);
+        Missed { complete: i64::try_from(messages.len()) == Ok(expected), messages }
     }
 }
 

@@ -17,6 +17,7 @@ mod batch;
 mod lane;
 pub mod members;
 mod memory;
+mod reader;
 mod sqlite;
 mod stamp;
 pub mod writer;

@@ -119,7 +119,7 @@ impl Running {
         stored(self.ask(text(room, user, content)))
     }
 
-    pub fn join(&self, room_id: &str, user_id: &str, since: Option<u64>) -> Result<Joined, Refusal> {
+    pub fn join(&self, room_id: &str, user_id: &str, since: Option<i64>) -> Result<Joined, Refusal> {
         self.ask(join(room_id, user_id, since)).map(|committed| match committed {
             Committed::Joined(joined) => joined,
             other => panic!("{other:?}"),
@@ -196,7 +196,7 @@ pub fn receipt(room_id: &str, user_id: &str, message: MessageId, status: Receipt
     RecordBody::Receipt(NewReceipt { room: room(room_id), user: user(user_id), message, status, up_to })
 }
 
-pub fn join(room_id: &str, user_id: &str, since: Option<u64>) -> RecordBody {
+pub fn join(room_id: &str, user_id: &str, since: Option<i64>) -> RecordBody {
     RecordBody::Join(Join { room: room(room_id), user: user(user_id), since })
 }
 

@@ -60,7 +60,7 @@ impl Attempt<'_> {
             signed(timestamp.0),
             new.client_msg_id,
         ])?;
-        let message = Arc::new(new.stored(id, unsigned(seq), timestamp));
+        let message = Arc::new(new.stored(id, seq, timestamp));
         Ok(Committed::Message { message, duplicate: false })
     }
 
@@ -71,17 +71,17 @@ impl Attempt<'_> {
     }
 
     /// Seq of the latest message, 0 when there is none; `None` when there is no such conversation.
-    pub(super) fn last_seq(&self, room: &RoomId) -> Result<Option<u64>, Fault> {
+    pub(super) fn last_seq(&self, room: &RoomId) -> Result<Option<i64>, Fault> {
         let mut statement = self.connection.prepare_cached(LAST_SEQ)?;
-        Ok(statement.query_row([room.as_str()], |row| row.get(0)).optional()?.map(unsigned))
+        Ok(statement.query_row([room.as_str()], |row| row.get(0)).optional()?)
     }
 
     /// What came after `since` up to `fence`, oldest first, as much as [`Missed`] may hold.
-    pub(super) fn missed(&self, room: &RoomId, since: u64, fence: u64) -> Result<Missed, Fault> {
+    pub(super) fn missed(&self, room: &RoomId, since: i64, fence: i64) -> Result<Missed, Fault> {
         let mut messages: Vec<Message> = Vec::new();
         let mut bytes = 0;
         let mut statement = self.connection.prepare_cached(BETWEEN)?;
-        let mut rows = statement.query(params![room.as_str(), signed(since), signed(fence)])?;
+        let mut rows = statement.query(params![room.as_str(), since, fence])?;
         while messages.len() < Missed::MAX_MESSAGES
             && let Some(row) = rows.next()?
         {
@@ -92,7 +92,7 @@ impl Attempt<'_> {
             }
             messages.push(message);
         }
-        let complete = u64::try_from(messages.len()) == Ok(fence.saturating_sub(since));
+        let complete = i64::try_from(messages.len()) == Ok(fence.saturating_sub(since).max(0));
         Ok(Missed { messages, complete })
     }
 }
@@ -103,7 +103,7 @@ fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
     Ok(Message {
         id: MessageId(row.get(0)?),
         room: RoomId::from_parts(&row.get::<_, String>(1)?, row.get(2)?).map_err(bad_id(1))?,
-        seq: unsigned(row.get(3)?),
+        seq: row.get(3)?,
         user: UserId::from_parts(&row.get::<_, String>(4)?, row.get(5)?).map_err(bad_id(4))?,
         username: row.get(6)?,
         content: row.get(7)?,

@@ -10,15 +10,15 @@ use crate::chat::effect::ReceiptStatus;
 /// somebody else above it lacks that receipt.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    delivered: u64,
-    read: u64,
+    delivered: i64,
+    read: i64,
     /// Receipts above the watermark of their status, by seq.
-    single: BTreeMap<u64, ReceiptStatus>,
+    single: BTreeMap<i64, ReceiptStatus>,
 }
 
 impl Reader {
     /// Everything of others up to here has that status.
-    pub(super) fn watermark(&self, status: ReceiptStatus) -> u64 {
+    pub(super) fn watermark(&self, status: ReceiptStatus) -> i64 {
         match status {
             ReceiptStatus::Delivered => self.delivered,
             ReceiptStatus::Read => self.read,
@@ -26,27 +26,27 @@ impl Reader {
     }
 
     /// Whether a receipt says nothing new.
-    pub(super) fn covers(&self, seq: u64, status: ReceiptStatus, up_to: bool) -> bool {
+    pub(super) fn covers(&self, seq: i64, status: ReceiptStatus, up_to: bool) -> bool {
         self.watermark(status) >= seq || (!up_to && self.has(seq, status))
     }
 
     /// Whether the user has read the message.
-    pub(super) fn has_read(&self, seq: u64) -> bool {
+    pub(super) fn has_read(&self, seq: i64) -> bool {
         self.has(seq, ReceiptStatus::Read)
     }
 
-    fn has(&self, seq: u64, status: ReceiptStatus) -> bool {
+    fn has(&self, seq: i64, status: ReceiptStatus) -> bool {
         self.watermark(status) >= seq || self.single.get(&seq).is_some_and(|single| *single >= status)
     }
 
     /// Takes a receipt in. `others` are the seqs of the messages of others, ascending.
     pub(super) fn raise(
         &mut self,
-        seq: u64,
+        seq: i64,
         status: ReceiptStatus,
         up_to: bool,
-        last_seq: u64,
-        others: impl Iterator<Item = u64> + Clone,
+        last_seq: i64,
+        others: impl Iterator<Item = i64> + Clone,
     ) {
         if !up_to {
             let single = self.single.entry(seq).or_insert(status);
@@ -62,7 +62,7 @@ impl Reader {
         self.single.retain(|seq, status| *seq > read && (*seq > delivered || *status == ReceiptStatus::Read));
     }
 
-    fn highest(&self, from: u64, status: ReceiptStatus, last: u64, mut others: impl Iterator<Item = u64>) -> u64 {
+    fn highest(&self, from: i64, status: ReceiptStatus, last: i64, mut others: impl Iterator<Item = i64>) -> i64 {
         others.find(|seq| *seq > from && !self.has(*seq, status)).map_or(last, |lacking| lacking - 1)
     }
 }

@@ -1,0 +1,103 @@
+//! The structure side of a store: who belongs where, and how far each has received and read.
+//!
+//! Owns the choice between PostgreSQL and the embedded file. Knows nothing of messages.
+
+mod embedded;
+mod postgres;
+
+use super::fault::Fault;
+use super::reader::Reader;
+use crate::ids::{RoomId, Timestamp, UserId};
+
+pub(super) use embedded::Embedded;
+pub(super) use postgres::Postgres;
+
+/// A user in a room.
+pub(super) type Seat = (RoomId, UserId);
+
+/// What somebody else changed in the memberships.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// They are a member now.
+    Added(Seat),
+    /// They are not any more.
+    Removed(Seat),
+    /// Changes may have been missed: everything that is believed is to be asked again.
+    Missed,
+}
+
+/// Where the structure is.
+#[derive(Debug)]
+pub(super) enum Structure {
+    Postgres(Postgres),
+    Embedded(Embedded),
+}
+
+impl Structure {
+    /// Brings the side up if it is not: connects, migrates, adds the members of the settings. Cheap once it succeeded.
+    pub(super) async fn ready(&self) -> Result<(), Fault> {
+        match self {
+            Self::Postgres(postgres) => postgres.ready().await,
+            Self::Embedded(embedded) => embedded.ready(),
+        }
+    }
+
+    /// Asks for a sign of life.
+    pub(super) async fn ping(&self) -> Result<(), Fault> {
+        match self {
+            Self::Postgres(postgres) => postgres.ping().await,
+            Self::Embedded(_) => Ok(()),
+        }
+    }
+
+    /// For each seat whether the user is a member, in one query.
+    pub(super) async fn are_members(&self, seats: &[Seat]) -> Result<Vec<bool>, Fault> {
+        match self {
+            Self::Postgres(postgres) => postgres.are_members(seats).await,
+            Self::Embedded(embedded) => embedded.are_members(seats),
+        }
+    }
+
+    /// Makes the user a member of a conversation that is open to everybody, creating it if there is none. `false` when
+    /// it is closed, or the side has no open conversations.
+    pub(super) async fn enter(&self, seat: &Seat) -> Result<bool, Fault> {
+        match self {
+            Self::Postgres(postgres) => postgres.enter(seat).await,
+            Self::Embedded(embedded) => embedded.enter(seat),
+        }
+    }
+
+    /// The user's conversations, most recently joined first, at most [`MAX_CONVERSATIONS`](super::MAX_CONVERSATIONS).
+    pub(super) async fn conversations(&self, user: &UserId) -> Result<Vec<RoomId>, Fault> {
+        match self {
+            Self::Postgres(postgres) => postgres.conversations(user).await,
+            Self::Embedded(embedded) => embedded.conversations(user),
+        }
+    }
+
+    /// How far each user is with the room, in one query; a default [`Reader`] where nothing is stored.
+    pub(super) async fn readers(&self, seats: &[Seat]) -> Result<Vec<Reader>, Fault> {
+        match self {
+            Self::Postgres(postgres) => postgres.readers(seats).await,
+            Self::Embedded(embedded) => embedded.readers(seats),
+        }
+    }
+
+    /// Stores how far each user is with the room, all in one transaction. Watermarks never go down; done again it
+    /// changes nothing.
+    pub(super) async fn save_readers(&self, readers: &[(Seat, Reader)], now: Timestamp) -> Result<(), Fault> {
+        match self {
+            Self::Postgres(postgres) => postgres.save_readers(readers, now).await,
+            Self::Embedded(embedded) => embedded.save_readers(readers, now),
+        }
+    }
+
+    /// Waits for the next change that somebody made to the memberships, here or elsewhere. The first answer, and the
+    /// first after every interruption, is [`Change::Missed`]. One caller at a time.
+    pub(super) async fn next_change(&self) -> Change {
+        match self {
+            Self::Postgres(postgres) => postgres.next_change().await,
+            Self::Embedded(embedded) => embedded.next_change().await,
+        }
+    }
+}
