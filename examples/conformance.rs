@@ -84,6 +84,8 @@ impl Application for Echo {
 
     fn outcome(&mut self, _: Outcome, _: Online, _: Now, _: &mut Vec<Effect>) {}
 
+    fn removed(&mut self, _: &RoomId, _: &UserId, _: Now, _: &mut Vec<Effect>) {}
+
     fn timeout(&mut self, now: Now, out: &mut Vec<Effect>) {
         while self.connected.front().is_some_and(|(at, ..)| *at <= now.instant) {
             let Some((_, to, args)) = self.connected.pop_front() else { return };

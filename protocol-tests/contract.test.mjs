@@ -3,6 +3,7 @@
 import { after, describe } from 'node:test';
 
 import { connecting } from './contract/connecting.mjs';
+import { history } from './contract/history.mjs';
 import { cors, plainHttp } from './contract/http.mjs';
 import { enduring, starting } from './contract/lifecycle.mjs';
 import { messages } from './contract/messages.mjs';
@@ -21,7 +22,7 @@ for (const mode of MODES) {
   // Several at a time: some rules are about seconds, and every test has users and rooms of its own.
   describe(`over ${mode}`, { concurrency: 8 }, () => {
     const world = new World(server, mode);
-    for (const group of [typing, presence, connecting, rooms, messages, receipts, access]) group(world);
+    for (const group of [typing, presence, connecting, rooms, messages, history, receipts, access]) group(world);
   });
 }
 

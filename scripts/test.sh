@@ -4,14 +4,20 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# Whether there is a program $1. Debian keeps those of PostgreSQL out of PATH.
+has() {
+  local PATH=$PATH:${PG_BIN:-}
+  command -v "$1" >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null
+}
+
 # Gives the program $1 from the Debian package $2.
 need() {
-  command -v "$1" >/dev/null && return
+  has "$1" && return
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing $2" >&2
     apt-get update -qq && apt-get install -y -qq --no-install-recommends "$2" >/dev/null
   fi
-  command -v "$1" >/dev/null || { echo "missing: $1 (Debian: apt-get install $2)" >&2; exit 1; }
+  has "$1" || { echo "missing: $1 (Debian: apt-get install $2)" >&2; exit 1; }
 }
 
 command -v cargo >/dev/null || { echo "missing: cargo (a Rust toolchain, see https://rustup.rs)" >&2; exit 1; }
@@ -22,6 +28,15 @@ need python3 python3-venv
 need strace strace
 
 if [ $# -eq 0 ]; then
+  # The servers that tests start, unless these variables name others (see tests/support/services.rs).
+  [ -n "${PG_URL:-}" ] || need postgres postgresql
+  services=protocol-tests/.services wanted=protocol-tests/python/services.txt
+  if [ -z "${MONGO_URI:-}${SECANTUSD:-}" ] && [ $wanted -nt $services/complete ]; then
+    rm -rf $services
+    python3 -m venv $services || { echo "missing: venv of Python (Debian: apt-get install python3-venv)" >&2; exit 1; }
+    $services/bin/pip install --quiet --disable-pip-version-check -r $wanted
+    touch $services/complete
+  fi
   cargo test --locked --quiet --all-targets
   cargo test --locked --quiet --doc
 fi

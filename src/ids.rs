@@ -247,6 +247,14 @@ chat_id! {
     UserId
 }
 
+impl UserId {
+    /// The author of a stored message that names none: empty, so unlike every id that a client can have.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self(ChatId { text: "".into(), numeric: false })
+    }
+}
+
 /// A message's id: 12 bytes, shown as 24 hexadecimal digits, laid out as a MongoDB ObjectId (seconds, 5 random bytes
 /// of the process, a counter).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -15,7 +15,8 @@
 //!                    server::outbound
 //!        Store(Record)  │           │ Emit, Ack, Broadcast (typing, presence)
 //!                       ▼           │
-//!    store::writer ─ lane thread    │         one group commit, one seq per conversation
+//!    store::writer ─ lane thread    │         one group commit, one seq per conversation:
+//!                       │           │         store::memory, store::sqlite, or store::split for databases
 //!                       │ Outcome   │
 //!        server::run::deliver       │         message:new, encoded and framed once
 //!                       │ Mail      ▼
@@ -39,7 +40,8 @@
 //! | [`logging`] | where log lines go and how they look | what is logged |
 //!
 //! Where something new would go: a client event is a variant of [`chat::command::Command`]; an event to clients is a
-//! function of [`chat::event`]; a store is a variant of the backend in `store::lane`, held to `tests/store_contract.rs`;
+//! function of [`chat::event`]; a store is a variant of the backend in `store::lane`, a database one of `store::structure` or
+//! `store::messages`, each held to `tests/store_contract.rs`;
 //! a transport sits beside `server::polling` and `server::websocket` and feeds [`engineio::session::Session`].
 //! `tests/layering.rs` keeps the arrows pointing one way and the pure modules pure.
 

@@ -1,9 +1,11 @@
 //! The program as an operator meets it: arguments, environment and `.env` in; text and exit code out.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{Command, Output};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use alt_ws::auth::{self, Keys};
 use tempfile::TempDir;
@@ -65,8 +67,8 @@ fn pair(value: &str, source: &str) -> (String, String) {
 #[test]
 fn check_config_shows_each_value_and_its_source_and_masks_secrets() {
     let folder = folder();
-    std::fs::write(folder.path().join(".env"), format!("JWT_SECRET={SECRET}\nWS_PORT=4000\nDB_PASS='hunter$2'\n"))
-        .unwrap();
+    let database = "DB_HOST=db\nDB_NAME=alt\nDB_USER=ada\nDB_PASS='hunter$2'\n";
+    std::fs::write(folder.path().join(".env"), format!("JWT_SECRET={SECRET}\nWS_PORT=4000\n{database}")).unwrap();
     let run = alt_ws(folder.path(), &[("WS_PORT", "5000"), ("LOG_LEVEL", "")], &["check-config"]);
     assert_eq!(run.setting("WS_PORT"), pair("5000", "environment"), "the environment wins");
     assert_eq!(run.setting("JWT_SECRET"), pair("********", ".env"));
@@ -155,14 +157,37 @@ fn a_secret_comes_from_a_file_or_from_the_variable_not_from_both() {
 }
 
 #[test]
-fn a_database_that_this_version_cannot_use_stops_the_start() {
+fn databases_are_shown_without_their_passwords() {
+    let variables = [
+        ("JWT_SECRET", SECRET),
+        ("MONGO_URI", "mongodb://ada:hunter2@db/?authSource=admin"),
+        ("DB_HOST", "db"),
+        ("DB_NAME", "alt"),
+        ("DB_USER", "ada"),
+        ("DB_PASS", "hunter2"),
+    ];
+    let run = alt_ws(folder().path(), &variables, &["check-config"]);
+    assert_eq!(run.setting("MONGO_URI"), pair("********", "environment"));
+    assert_eq!(run.setting("DB_HOST"), pair("db", "environment"));
+    assert_eq!(run.setting("DB_PORT"), pair("5432", "default"));
+    assert_eq!(run.setting("DATA_DIR"), pair("./data (not used)", "default"));
+    assert_eq!(run.err, "alt-ws: warning: MONGO_URI names no database: `test` is used, as Node's driver does\n");
+    assert!(!run.out.contains("hunter2"), "{}", run.out);
+}
+
+#[test]
+fn a_database_that_cannot_be_meant_stops_the_start() {
     let secret = ("JWT_SECRET", SECRET);
-    for (name, engine) in [("MONGO_URI", "MongoDB"), ("DB_HOST", "PostgreSQL")] {
-        let run = alt_ws(folder().path(), &[secret, (name, "mongodb://u:hunter2@db")], &[]);
-        run.refused(&format!("{name} is set, but this version has no {engine} store"));
+    for (variables, words) in [
+        (&[("MONGO_URI", "mongo://u:hunter2@db")][..], "MONGO_URI is ********; it must be a connection string"),
+        (&[("DB_HOST", "postgres://u:hunter2@db")], "DB_HOST is ********; it must be a host's name"),
+        (&[("DB_HOST", "db"), ("DB_USER", "ada")], "DB_NAME is not set"),
+        (&[("DB_HOST", "db"), ("STORE", "memory")], "STORE=memory and DB_HOST are both set"),
+        (&[("MONGO_URI", "mongodb://db"), ("STORE", "memory")], "STORE=memory and MONGO_URI are both set"),
+    ] {
+        let run = alt_ws(folder().path(), &[variables, &[secret]].concat(), &[]);
+        run.refused(words);
         assert!(!run.err.contains("hunter2"));
-        let run = alt_ws(folder().path(), &[secret, (name, "db"), ("STORE", "memory")], &[]);
-        run.refused(&format!("STORE=memory and {name} are both set"));
     }
 }
 
@@ -234,6 +259,70 @@ fn a_wrong_command_line_is_explained_with_exit_code_2() {
     }
     assert!(alt_ws(folder().path(), &[], &["--help"]).succeeded().contains("check-config"));
     assert!(alt_ws(folder().path(), &[], &["--version"]).succeeded().starts_with("alt-ws "));
+}
+
+#[test]
+fn health_says_how_a_server_is_and_that_there_is_none() {
+    let folder = folder();
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port().to_string();
+    let variables = [("JWT_SECRET", SECRET), ("STORE", "memory"), ("WS_PORT", &port)];
+    // The port is enough: whoever asks needs no secret.
+    let health = |arguments: &[&str]| {
+        let run = alt_ws(folder.path(), &[("WS_PORT", &port)], &[&["health"], arguments].concat());
+        (run.code, run.out, run.err)
+    };
+    let (code, out, err) = health(&[]);
+    assert_eq!((code, &*out, err.lines().count()), (Some(1), "", 1));
+    assert!(err.starts_with(&format!("alt-ws: http://127.0.0.1:{port}/readyz does not answer: ")), "{err}");
+
+    let mut server = Command::new(env!("CARGO_BIN_EXE_alt-ws"))
+        .env_clear()
+        .envs(variables)
+        .current_dir(folder.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let late = Instant::now() + Duration::from_secs(10);
+    while health(&[]).0 != Some(0) && Instant::now() < late {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (ready, live) = (health(&[]), health(&["--live"]));
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let well = |how: &str| (Some(0), format!("the server at http://127.0.0.1:{port} is {how}\n"), String::new());
+    assert_eq!((ready, live), (well("ready"), well("alive")));
+    assert_eq!(health(&["--live"]).0, Some(1));
+    alt_ws(folder.path(), &[("WS_PORT", "0")], &["health"]).refused("WS_PORT is 0");
+}
+
+#[test]
+fn health_is_not_taken_in_by_what_else_may_listen_and_does_not_wait_for_it() {
+    for (answer, words) in [
+        ("HTTP/1.1 503 Service Unavailable\r\n\r\n{\"reason\":\"store\"}", "503 Service Unavailable"),
+        ("SSH-2.0 200 \u{1b}[2J\r\n", "answers SSH-2.0 200 \\u{1b}[2J"),
+        ("", "answers "),
+        ("HTTP/1.1 200 OK\r\n\r\nand never an end", "does not answer: not within 2 s"),
+    ] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let peer = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 512];
+            let read = stream.read(&mut request).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+            if answer.contains("never") {
+                std::thread::sleep(Duration::from_secs(4));
+            }
+            String::from_utf8_lossy(&request[..read]).into_owned()
+        });
+        let start = Instant::now();
+        let run = alt_ws(folder().path(), &[("WS_PORT", &port)], &["health"]);
+        assert!(start.elapsed() < Duration::from_secs(4));
+        assert_eq!((run.code, &*run.out, run.err.lines().count()), (Some(1), "", 1), "{}", run.err);
+        assert!(run.err.contains(words) && !run.err.contains('\u{1b}'), "{}", run.err);
+        assert!(peer.join().unwrap().starts_with("GET /readyz HTTP/1.1\r\nHost: 127.0.0.1:"));
+    }
 }
 
 #[test]

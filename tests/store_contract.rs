@@ -12,10 +12,11 @@
 #[allow(dead_code, unreachable_pub, reason = "each suite takes what it needs")]
 mod harness;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use alt_ws::chat::effect::ReceiptStatus::{Delivered, Read};
-use alt_ws::chat::effect::{Committed, Joined, Missed, NewMessage, RecordBody, Refusal};
+use alt_ws::chat::effect::{Committed, Joined, Missed, NewMessage, Page, PageRequest, RecordBody, Refusal};
 use alt_ws::ids::{RoomId, UserId};
 use alt_ws::store::Health;
 use harness::*;
@@ -24,6 +25,9 @@ macro_rules! suite {
     ($($test:ident)*) => {
         suite!(@store memory, $($test)*);
         suite!(@store sqlite, $($test)*);
+        suite!(@store databases, $($test)*);
+        suite!(@store postgres_and_sqlite, $($test)*);
+        suite!(@store sqlite_and_mongo, $($test)*);
     };
     (@store $store:ident, $($test:ident)*) => {
         mod $store {
@@ -44,6 +48,10 @@ suite! {
     receipts_need_a_message_of_somebody_else_in_that_room
     a_join_is_a_fence_between_the_messages_around_it
     missed_is_what_came_after_since_and_bounded
+    a_page_lies_within_its_bounds_and_says_whether_there_is_more
+    a_page_of_big_messages_is_bounded_in_bytes
+    pages_lead_through_the_whole_history_in_either_direction
+    a_page_shows_messages_as_they_are_at_its_place_in_the_batch
     unread_counts_messages_of_others_up_to_a_bound
     open_rooms_admit_whoever_joins_and_closed_ones_do_not
     conversations_are_listed_latest_first
@@ -134,6 +142,7 @@ fn only_members_may_do_anything(subject: Subject) {
             text(room, user, "x"),
             receipt(room, user, message.id, Read, false),
             join(room, user, Some(0)),
+            history(room, user, NEWEST),
             access(room, user),
         ];
         for answer in store.ask_all(bodies) {
@@ -274,6 +283,131 @@ fn missed_is_what_came_after_since_and_bounded(subject: Subject) {
     }
 }
 
+/// What a client gets that names nothing but the room.
+const NEWEST: PageRequest = PageRequest { before: None, after: None, limit: 50 };
+
+/// Seqs of a page and whether there is more.
+fn seqs(page: &Page) -> (Vec<i64>, bool) {
+    (page.messages.iter().map(|message| message.seq).collect(), page.has_more)
+}
+
+fn a_page_lies_within_its_bounds_and_says_whether_there_is_more(subject: Subject) {
+    const ENDS: (i64, i64) = (i64::MIN, i64::MAX);
+    let store = pair(subject).start();
+    store.ask_all((0..250).map(|_| text("r", "ann", "x")).collect());
+    let nothing = RangeInclusive::new(1, 0);
+    // (before, after, limit, seqs, more)
+    let cases = [
+        (None, None, 50, 201..=250, true),
+        (None, None, 200, 51..=250, true),
+        (None, None, 1, 250..=250, true),
+        (Some(ENDS.1), None, 1, 250..=250, true),
+        (Some(251), None, 3, 248..=250, true),
+        (Some(250), None, 3, 247..=249, true),
+        (Some(5), None, 3, 2..=4, true),
+        (Some(5), None, 4, 1..=4, false),
+        (Some(5), None, 50, 1..=4, false),
+        (Some(2), None, 50, 1..=1, false),
+        (Some(1), None, 50, nothing.clone(), false),
+        (Some(-7), None, 50, nothing.clone(), false),
+        (Some(ENDS.0), None, 50, nothing.clone(), false),
+        (None, Some(ENDS.0), 3, 1..=3, true),
+        (None, Some(-1), 3, 1..=3, true),
+        (None, Some(0), 200, 1..=200, true),
+        (None, Some(246), 3, 247..=249, true),
+        (None, Some(247), 3, 248..=250, false),
+        (None, Some(249), 50, 250..=250, false),
+        (None, Some(250), 50, nothing.clone(), false),
+        (None, Some(ENDS.1), 50, nothing.clone(), false),
+        (Some(20), Some(10), 50, 11..=19, false),
+        (Some(20), Some(10), 9, 11..=19, false),
+        (Some(20), Some(10), 8, 11..=18, true),
+        (Some(12), Some(10), 1, 11..=11, false),
+        (Some(11), Some(10), 50, nothing.clone(), false),
+        (Some(10), Some(10), 50, nothing.clone(), false),
+        (Some(10), Some(20), 50, nothing.clone(), false),
+        (Some(ENDS.0), Some(ENDS.1), 50, nothing.clone(), false),
+    ];
+    for (before, after, limit, expected, more) in cases {
+        let request = PageRequest { before, after, limit };
+        let page = store.page("r", "bob", request).unwrap();
+        assert_eq!(seqs(&page), (expected.collect(), more), "{request:?}");
+        assert_eq!(seqs(&store.page("s", "bob", request).unwrap()), (vec![], false), "an empty room: {request:?}");
+    }
+}
+
+fn a_page_of_big_messages_is_bounded_in_bytes(subject: Subject) {
+    let store = pair(subject).start();
+    // Attachments count, and these have the two bytes of an empty list.
+    let (half, whole) = (Page::MAX_BYTES / 2 - 2, Page::MAX_BYTES - 2);
+    let sizes = [whole, half, half, half + 1, whole + 1, 5];
+    store.ask_all(sizes.map(|size| text("r", "ann", &"x".repeat(size))).into());
+    // (before, after, seqs, more)
+    let cases: [(_, _, &[i64], _); 10] = [
+        (None, None, &[6], true),
+        (Some(6), None, &[5], true),
+        (Some(5), None, &[4], true),
+        (Some(4), None, &[2, 3], true),
+        (Some(2), None, &[1], false),
+        (None, Some(0), &[1], true),
+        (None, Some(1), &[2, 3], true),
+        (Some(4), Some(1), &[2, 3], false),
+        (None, Some(4), &[5], true),
+        (None, Some(5), &[6], false),
+    ];
+    for (before, after, expected, more) in cases {
+        let request = PageRequest { before, after, limit: Page::MAX_MESSAGES };
+        assert_eq!(seqs(&store.page("r", "bob", request).unwrap()), (expected.into(), more), "{request:?}");
+    }
+}
+
+fn pages_lead_through_the_whole_history_in_either_direction(subject: Subject) {
+    let store = pair(subject).start();
+    store.ask_all((0..120).map(|n| text(["r", "s"][n % 2], "ann", "x")).collect());
+    let (mut newest_first, mut oldest_first) = (Vec::new(), Vec::new());
+    let mut request = PageRequest { before: None, after: None, limit: 20 };
+    loop {
+        let (page, more) = seqs(&store.page("r", "bob", request).unwrap());
+        request.before = page.first().copied();
+        newest_first.splice(0..0, page);
+        if !more {
+            break;
+        }
+    }
+    request = PageRequest { before: None, after: Some(0), limit: 7 };
+    loop {
+        let (page, more) = seqs(&store.page("r", "bob", request).unwrap());
+        request.after = page.last().copied();
+        oldest_first.extend(page);
+        if !more {
+            break;
+        }
+    }
+    let all: Vec<i64> = (1..=60).collect();
+    assert_eq!((newest_first, oldest_first), (all.clone(), all));
+}
+
+fn a_page_shows_messages_as_they_are_at_its_place_in_the_batch(subject: Subject) {
+    let store = pair(subject).start();
+    let first = stored(store.ask(once("r", "ann", "one", "c", "7")));
+    let answers = store.ask_all(vec![
+        history("r", "ann", NEWEST),
+        receipt("r", "bob", first.id, Read, false),
+        text("r", "bob", "two"),
+        history("r", "ann", NEWEST),
+    ]);
+    let pages = answers.into_iter().filter_map(|answer| match answer {
+        Ok(Committed::History { page, .. }) => Some(page.messages),
+        _ => None,
+    });
+    let pages: Vec<_> = pages.collect();
+    let mut as_stored = (*first).clone();
+    as_stored.temp_id = None;
+    assert_eq!(pages[0], [as_stored.clone()]);
+    (as_stored.delivered, as_stored.read) = (true, true);
+    assert_eq!((pages[1].len(), &pages[1][0], pages[1][1].content.as_str()), (2, &as_stored, "two"));
+}
+
 fn unread_counts_messages_of_others_up_to_a_bound(subject: Subject) {
     let store = pair(subject).start();
     let send = |count, user| store.ask_all((0..count).map(|_| text("r", user, "x")).collect());
@@ -288,9 +422,11 @@ fn open_rooms_admit_whoever_joins_and_closed_ones_do_not(subject: Subject) {
     let subject = subject.members(&[("closed", "ann")]).open_rooms();
     let store = subject.start();
     assert_eq!(refused(store.ask(text("new", "eve", "x"))), Refusal::NotMember, "only joining creates");
+    assert_eq!(store.page("new", "eve", NEWEST).unwrap_err(), Refusal::NotMember, "only joining creates");
     assert_eq!(store.join("new", "eve", Some(0)).unwrap().seq, 0);
     store.send("new", "eve", "x");
     assert_eq!(refused(store.ask(text("new", "bob", "x"))), Refusal::NotMember);
+    assert_eq!(store.page("new", "bob", NEWEST).unwrap_err(), Refusal::NotMember);
     assert_eq!(store.join("new", "bob", None).unwrap().unread, 1);
     store.send("new", "bob", "x");
     assert_eq!(store.join("closed", "eve", None).unwrap_err(), Refusal::NotMember);
@@ -369,11 +505,11 @@ fn shutdown_stores_what_is_queued_and_then_refuses(subject: Subject) {
     let subject = pair(subject);
     let store = subject.start();
     let handle = store.writer.handle();
-    assert_eq!(handle.health(), Health::Ok);
+    assert_eq!(handle.health().messages, Health::Ok);
     for request in 0..2000 {
         handle.submit(record(request, text("r", "ann", "x"))).unwrap();
     }
     assert_eq!(store.shut_down().into_iter().map(stored).map(|message| message.seq).max(), Some(2000));
-    assert_eq!(handle.health(), Health::Stopped);
+    assert_eq!(handle.health().messages, Health::Stopped);
     assert_eq!(handle.submit(record(0, access("r", "ann"))).unwrap_err(), Refusal::Unavailable);
 }

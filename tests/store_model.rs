@@ -11,7 +11,8 @@
 #[allow(dead_code, unreachable_pub, reason = "each suite takes what it needs")]
 mod harness;
 
-use alt_ws::chat::effect::{Committed, ReceiptStatus, RecordBody};
+use alt_ws::chat::effect::{Committed, PageRequest, ReceiptStatus, RecordBody};
+use alt_ws::chat::event::Message;
 use alt_ws::ids::MessageId;
 use harness::*;
 use proptest::prelude::*;
@@ -22,6 +23,7 @@ enum Step {
     Send { room: usize, user: usize, client_msg_id: Option<u8> },
     Receipt { room: usize, user: usize, message: usize, read: bool, up_to: bool },
     Join { room: usize, user: usize, since: Option<i64> },
+    History { room: usize, user: usize, request: PageRequest },
     Access { room: usize, user: usize },
     Conversations { user: usize },
 }
@@ -38,9 +40,16 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(room, user, message, read, up_to)| Step::Receipt { room, user, message, read, up_to }),
         3 => (room.clone(), user.clone(), proptest::option::of(0..20_i64))
             .prop_map(|(room, user, since)| Step::Join { room, user, since }),
+        2 => (room.clone(), user.clone(), page_request())
+            .prop_map(|(room, user, request)| Step::History { room, user, request }),
         1 => (room, user.clone()).prop_map(|(room, user)| Step::Access { room, user }),
         1 => user.prop_map(|user| Step::Conversations { user }),
     ]
+}
+
+fn page_request() -> impl Strategy<Value = PageRequest> {
+    let seq = || proptest::option::of(-2..20_i64);
+    (seq(), seq(), 1..12_usize).prop_map(|(before, after, limit)| PageRequest { before, after, limit })
 }
 
 /// One store and the ids it gave.
@@ -69,6 +78,7 @@ impl Side {
                 receipt(ROOMS[room], USERS[user], message, status, up_to)
             }
             Step::Join { room, user, since } => join(ROOMS[room], USERS[user], since),
+            Step::History { room, user, request } => history(ROOMS[room], USERS[user], request),
             Step::Access { room, user } => access(ROOMS[room], USERS[user]),
             Step::Conversations { user } => conversations(USERS[user]),
         }
@@ -93,11 +103,11 @@ impl Side {
             }
             Ok(Committed::Receipt(receipted)) => format!("receipt {}", receipted.changed),
             Ok(Committed::Joined(joined)) => {
-                let missed = joined.missed.map(|missed| {
-                    let each = missed.messages.iter().map(|message| (message.seq, message.delivered, message.read));
-                    (each.collect::<Vec<_>>(), missed.complete)
-                });
+                let missed = joined.missed.map(|missed| (marks(&missed.messages), missed.complete));
                 format!("joined {} {} {missed:?}", joined.seq, joined.unread)
+            }
+            Ok(Committed::History { room, page }) => {
+                format!("history of {room} {:?} {}", marks(&page.messages), page.has_more)
             }
             Ok(Committed::Access) => "member".into(),
             Ok(Committed::Conversations(rooms)) => {
@@ -109,6 +119,10 @@ impl Side {
             Err(refusal) => format!("{refusal:?}"),
         }
     }
+}
+
+fn marks(messages: &[Message]) -> Vec<(i64, bool, bool)> {
+    messages.iter().map(|message| (message.seq, message.delivered, message.read)).collect()
 }
 
 proptest! {

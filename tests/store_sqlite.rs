@@ -22,7 +22,7 @@ use harness::*;
 fn path(subject: &Subject) -> &Path {
     match &subject.settings.kind {
         StoreKind::Sqlite { path } => path,
-        StoreKind::Memory => panic!("not on disk"),
+        StoreKind::Memory | StoreKind::Split { .. } => panic!("not on disk"),
     }
 }
 
@@ -164,7 +164,7 @@ fn write_through_a_failing_fsync(subject: &Subject) {
         }
     };
     assert_eq!(refusal, Refusal::Unavailable);
-    assert!(matches!(store.writer.handle().health(), Health::ReadOnly(_)));
+    assert!(matches!(store.writer.handle().health().messages, Health::ReadOnly(_)));
     assert_eq!(refused(store.ask(text("r", "ann", "x"))), Refusal::Unavailable);
     assert_eq!(store.join("r", "bob", None).unwrap().seq, acked, "what was refused is not seen");
     store.shut_down();

@@ -150,20 +150,15 @@ export function connecting(world) {
   });
 
   test('acks: events that are not there yet say so', async (t) => {
-    const { room, users: [ada] } = await world.party(t, 'Ada');
-    for (const [event, payload] of [
-      ['message:history', { roomId: room }],
-      ['auth:refresh', { token: 'nonsense' }],
-    ]) {
-      refusedWith(await ada.emitAck(event, payload), ['bad_request', 'unavailable', 'not_found'], event);
-    }
+    const ada = await world.user(t, world.claims('Ada'));
+    refusedWith(await ada.emitAck('auth:refresh', { token: 'nonsense' }), 'bad_request');
   });
 
   test('acks: every event answers a payload that is no object with bad_request', async (t) => {
     const user = await world.user(t, world.claims('Ada'));
     const events = [
-      'room:join', 'room:leave', 'message:send', 'typing:start', 'typing:stop', 'message:delivered', 'message:read',
-      'presence:update',
+      'room:join', 'room:leave', 'message:send', 'typing:start', 'typing:stop', 'message:history',
+      'message:delivered', 'message:read', 'presence:update',
     ];
     for (const event of events) {
       for (const payload of [null, 'text', 5, [], {}]) {

@@ -117,6 +117,8 @@ export function access(world) {
       ['message:send', { content: saying(), clientMsgId: 'one' }],
       ['typing:start', {}],
       ['typing:stop', {}],
+      ['message:history', {}],
+      ['message:history', { after: 0 }],
       ['message:delivered', { messageId }],
       ['message:read', { messageId, upTo: true }],
     ];
@@ -140,7 +142,7 @@ export function access(world) {
     const forms = [
       { $ne: null }, [room], '', 'r'.repeat(129), null, true, 1.5, `${room}\u0000`, ` ${room}`, `room:${room}`,
     ];
-    for (const event of ['room:join', 'message:send', 'typing:start', 'message:read']) {
+    for (const event of ['room:join', 'message:send', 'message:history', 'typing:start', 'message:read']) {
       for (const roomId of forms) {
         const answer = await ada.emitAck(event, { roomId, content: saying(), messageId: 'f'.repeat(24) });
         refusedWith(answer, ['bad_request', 'access_denied', 'too_large'], `${event} of ${JSON.stringify(roomId)}`);

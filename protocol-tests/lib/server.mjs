@@ -78,7 +78,7 @@ export class Process {
   }
 
   /** The last lines of the log, for a failure message. */
-  tail(lines = 40) {
+  tail(lines = Number(process.env.TAIL ?? 40)) {
     return `--- end of the server's log ---\n${this.log.trimEnd().split('\n').slice(-lines).join('\n')}`;
   }
 
@@ -154,9 +154,9 @@ export class Server extends Process {
     for (const token of issued) assert.ok(!this.log.includes(token), 'a token is in the log');
   }
 
-  /** Starts again on the same data, with the same environment. */
-  restart() {
-    return startServer(this.env, { dataDir: this.dataDir });
+  /** Starts again on the same data, with the same environment; on the same port if `port` says so. */
+  restart({ port } = {}) {
+    return startServer(this.env, { dataDir: this.dataDir, port });
   }
 }
 
@@ -179,10 +179,13 @@ function environment(extra, port, dataDir) {
 }
 
 /** Starts alt-ws and waits until it is ready. `mayPrintToken`: development without a secret prints one by contract. */
-export async function startServer(extra = {}, { dataDir = temporaryFolder(), mayPrintToken = false } = {}) {
-  const port = await freePort();
+export async function startServer(
+  extra = {},
+  { dataDir = temporaryFolder(), mayPrintToken = false, port, until = '/readyz' } = {},
+) {
+  port ??= await freePort();
   const server = new Server(port, dataDir, environment(extra, port, dataDir), mayPrintToken);
-  await server.ready(`${server.url}/readyz`);
+  await server.ready(`${server.url}${until}`);
   return server;
 }
 

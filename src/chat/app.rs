@@ -11,10 +11,12 @@ use super::application::{Application, ConnectRequest, Now};
 use super::command::{self, Command, Context, Limits, Send};
 use super::deadlines::{Deadlines, Entry};
 use super::effect::{
-    Committed, Effect, Join, Joined, NewMessage, NewReceipt, Origin, Outcome, Record, RecordBody, Refusal,
+    Committed, Effect, History, Join, Joined, NewMessage, NewReceipt, Origin, Outcome, PageRequest, Record, RecordBody,
+    Refusal,
 };
 use super::event::{self, Failure, Online};
 use super::limit::{Limiter, Rates, Verdict};
+use super::pending::{Pending, PendingKind, Requests};
 use super::presence::{PresenceChange, Status};
 use super::reply::Call;
 use super::rooms::{Interest, Rooms};
@@ -45,9 +47,7 @@ pub struct Chat {
     sockets: HashMap<SocketKey, Socket>,
     users: HashMap<UserId, Vec<SocketKey>>,
     rooms: Rooms,
-    /// Bounded by the store's queue: a request enters only together with its record.
-    pending: HashMap<u64, Pending>,
-    last_request: u64,
+    requests: Requests,
     typing_ends: Deadlines<(SocketKey, RoomId)>,
     token_ends: Deadlines<SocketKey>,
 }
@@ -67,29 +67,6 @@ struct Socket {
     token_end: Option<Entry>,
 }
 
-/// A request that waits for the store.
-#[derive(Debug)]
-struct Pending {
-    socket: SocketKey,
-    ack: Option<AckId>,
-    context: Context,
-    kind: PendingKind,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum PendingKind {
-    Join {
-        /// The client left again before the store answered.
-        left: bool,
-    },
-    Send,
-    Receipt,
-    Typing {
-        is_typing: bool,
-    },
-    Arrival,
-}
-
 impl Chat {
     /// An empty chat for one core.
     #[must_use]
@@ -100,8 +77,7 @@ impl Chat {
             sockets: HashMap::new(),
             users: HashMap::new(),
             rooms: Rooms::default(),
-            pending: HashMap::new(),
-            last_request: 0,
+            requests: Requests::default(),
             typing_ends: Deadlines::default(),
             token_ends: Deadlines::default(),
         }
@@ -112,6 +88,7 @@ impl Chat {
             Command::Join { room, since } => self.join(call, room, since, out),
             Command::Leave { room } => self.leave(call, &room, now, out),
             Command::Send(send) => self.send(call, send, out),
+            Command::History { room, request } => self.history(call, room, request, out),
             Command::Typing { room, is_typing } => self.typing(call, room, is_typing, now, out),
             Command::Receipt { room, message, status, up_to } => {
                 let Some(socket) = self.sockets.get(&call.socket) else { return };
@@ -145,32 +122,29 @@ impl Chat {
     }
 
     fn leave(&mut self, call: Call, room: &RoomId, now: Now, out: &mut Vec<Effect>) {
-        let Some(socket) = self.sockets.get_mut(&call.socket) else { return };
-        if socket.joining > 0 {
-            for pending in self.pending.values_mut().filter(|pending| pending.socket == call.socket) {
-                if let PendingKind::Join { left } = &mut pending.kind
-                    && pending.context.room.as_ref() == Some(room)
-                {
-                    *left = true;
-                }
-            }
-        }
-        if let Some(position) = socket.rooms.iter().position(|joined| joined == room) {
-            socket.rooms.swap_remove(position);
-            if socket.typing.stop(room) {
-                out.push(typing_effect(call.socket, socket, room, false));
-            }
-            out.push(Effect::Broadcast {
-                room: room.clone(),
-                except: Some(call.socket),
-                event: event::user_left(&socket.user, &socket.username, room, now.wall),
-                volatile: false,
-            });
-            if self.rooms.remove(room, call.socket) == Interest::Ceased {
-                out.push(Effect::Unwatch(room.clone()));
-            }
-        }
+        self.take_out(call.socket, room, now, out);
         call.done(out);
+    }
+
+    /// Takes a socket out of a room, also where it has yet to be let in. Says whether it was in, or about to be.
+    fn take_out(&mut self, key: SocketKey, room: &RoomId, now: Now, out: &mut Vec<Effect>) -> bool {
+        let Some(socket) = self.sockets.get_mut(&key) else { return false };
+        let was_coming = socket.joining > 0 && self.requests.leave(key, room);
+        let Some(position) = socket.rooms.iter().position(|joined| joined == room) else { return was_coming };
+        socket.rooms.swap_remove(position);
+        if socket.typing.stop(room) {
+            out.push(typing_effect(key, socket, room, false));
+        }
+        out.push(Effect::Broadcast {
+            room: room.clone(),
+            except: Some(key),
+            event: event::user_left(&socket.user, &socket.username, room, now.wall),
+            volatile: false,
+        });
+        if self.rooms.remove(room, key) == Interest::Ceased {
+            out.push(Effect::Unwatch(room.clone()));
+        }
+        true
     }
 
     fn send(&mut self, call: Call, send: Send, out: &mut Vec<Effect>) {
@@ -186,6 +160,16 @@ impl Chat {
             client_msg_id: send.client_msg_id,
         };
         self.store(call, PendingKind::Send, RecordBody::Message(message), out);
+    }
+
+    /// A page has no event of its own, so without an ack there is nowhere to put it.
+    fn history(&mut self, call: Call, room: RoomId, request: PageRequest, out: &mut Vec<Effect>) {
+        if call.ack.is_none() {
+            return call.fail(&Failure::needs_ack(&call.context.event), out);
+        }
+        let Some(socket) = self.sockets.get(&call.socket) else { return };
+        let history = History { room, user: socket.user.clone(), request };
+        self.store(call, PendingKind::History, RecordBody::History(history), out);
     }
 
     /// Whoever is in the room is a member; of somebody who is not, the store must be asked.
@@ -216,18 +200,16 @@ impl Chat {
     }
 
     fn store(&mut self, call: Call, kind: PendingKind, body: RecordBody, out: &mut Vec<Effect>) {
-        self.last_request += 1;
-        let origin = Origin { core: self.core, socket: call.socket, request: self.last_request };
-        let Call { socket, ack, context } = call;
-        self.pending.insert(self.last_request, Pending { socket, ack, context, kind });
+        let socket = call.socket;
+        let origin = Origin { core: self.core, socket, request: self.requests.begin(call, kind) };
         out.push(Effect::Store(Record { origin, body }));
     }
 
     fn committed(&mut self, pending: Pending, committed: Committed, online: &Online, now: Now, out: &mut Vec<Effect>) {
-        let Pending { socket, ack, context, kind } = pending;
-        let call = Call { socket, ack, context };
+        let Pending { call, kind } = pending;
         match committed {
             Committed::Message { message, .. } => call.sent(&message, out),
+            Committed::History { room, page } => call.answer(event::history_ack(&room, &page), out),
             Committed::Receipt(_) => call.done(out),
             Committed::Joined(joined) => {
                 let left = kind == PendingKind::Join { left: true };
@@ -286,21 +268,21 @@ impl Chat {
     }
 
     fn refused(&mut self, pending: Pending, refusal: Refusal, out: &mut Vec<Effect>) {
-        let Pending { socket, ack, context, kind } = pending;
+        let Pending { call, kind } = pending;
         let summary = match kind {
             // Without the store nobody's contacts are known, but the user is here all the same.
-            PendingKind::Arrival => return self.arrived(socket, Vec::new(), out),
+            PendingKind::Arrival => return self.arrived(call.socket, Vec::new(), out),
             PendingKind::Join { .. } => {
-                if let Some(room) = &context.room {
-                    self.settle_join(socket, room, out);
+                if let Some(room) = &call.context.room {
+                    self.settle_join(call.socket, room, out);
                 }
                 Some("Failed to join room")
             }
             PendingKind::Send => Some("Failed to send message"),
-            PendingKind::Receipt | PendingKind::Typing { .. } => None,
+            PendingKind::History | PendingKind::Receipt | PendingKind::Typing { .. } => None,
         };
-        if self.sockets.contains_key(&socket) {
-            Call { socket, ack, context }.fail(&Failure::of_store(refusal, summary), out);
+        if self.sockets.contains_key(&call.socket) {
+            call.fail(&Failure::of_store(refusal, summary), out);
         }
     }
 }
@@ -394,10 +376,19 @@ impl Application for Chat {
     }
 
     fn outcome(&mut self, outcome: Outcome, online: Online, now: Now, out: &mut Vec<Effect>) {
-        let Some(pending) = self.pending.remove(&outcome.origin.request) else { return };
+        let Some(pending) = self.requests.end(outcome.origin.request) else { return };
         match outcome.result {
             Ok(committed) => self.committed(pending, committed, &online, now, out),
             Err(refusal) => self.refused(pending, refusal, out),
+        }
+    }
+
+    fn removed(&mut self, room: &RoomId, user: &UserId, now: Now, out: &mut Vec<Effect>) {
+        for key in self.sockets_of(user).to_vec() {
+            if self.take_out(key, room, now, out) {
+                let context = Context { event: "room:join".to_owned(), room: Some(room.clone()), ..Context::default() };
+                Call { socket: key, ack: None, context }.fail(&Failure::of_store(Refusal::NotMember, None), out);
+            }
         }
     }
 

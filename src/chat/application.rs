@@ -47,6 +47,9 @@ pub trait Application: 'static {
     /// The store finished with a record. `online` is who is in the room when the outcome is a join.
     fn outcome(&mut self, outcome: Outcome, online: Online, now: Now, out: &mut Vec<Effect>);
 
+    /// A user is no member of a room any more. May come twice, and for users who are not there.
+    fn removed(&mut self, room: &RoomId, user: &UserId, now: Now, out: &mut Vec<Effect>);
+
     /// The deadline has passed.
     fn timeout(&mut self, now: Now, out: &mut Vec<Effect>);
 

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::effect::ReceiptStatus;
+use super::effect::{Page, PageRequest, ReceiptStatus};
 use super::event::{Code, Failure};
 use super::presence::Status;
 use crate::ids::{MessageId, RoomId};
@@ -28,6 +28,13 @@ pub enum Command {
     },
     /// `message:send`.
     Send(Send),
+    /// `message:history`.
+    History {
+        /// Of which room.
+        room: RoomId,
+        /// Which part.
+        request: PageRequest,
+    },
     /// `typing:start` and `typing:stop`.
     Typing {
         /// Where.
@@ -97,6 +104,8 @@ pub const MAX_TEMP_ID_BYTES: usize = 256;
 pub const MAX_CLIENT_MSG_ID_CHARS: usize = 64;
 /// Characters of a message's `type`.
 pub const MAX_KIND_CHARS: usize = 32;
+/// Messages that `message:history` gives when the client names no number.
+pub const DEFAULT_PAGE_MESSAGES: usize = 50;
 
 /// Every field that any event takes, unread.
 #[derive(Deserialize, Default)]
@@ -124,6 +133,12 @@ struct Payload<'a> {
     up_to: Option<&'a RawValue>,
     #[serde(borrow)]
     status: Option<&'a RawValue>,
+    #[serde(borrow)]
+    before: Option<&'a RawValue>,
+    #[serde(borrow)]
+    after: Option<&'a RawValue>,
+    #[serde(borrow)]
+    limit: Option<&'a RawValue>,
 }
 
 impl Failure {
@@ -157,8 +172,8 @@ fn shown_name(name: &str) -> String {
 fn read(name: &str, argument: Option<&str>, limits: &Limits, context: &mut Context) -> Result<Command, Failure> {
     let known = match name {
         "room:join" | "room:leave" | "message:send" | "typing:start" | "typing:stop" => true,
-        "message:delivered" | "message:read" | "presence:update" => true,
-        "message:history" | "auth:refresh" => {
+        "message:history" | "message:delivered" | "message:read" | "presence:update" => true,
+        "auth:refresh" => {
             return Err(Failure::bad_request(format!("{name} is not available in this version of the server")));
         }
         _ => false,
@@ -183,6 +198,7 @@ fn read(name: &str, argument: Option<&str>, limits: &Limits, context: &mut Conte
         "room:leave" => Ok(Command::Leave { room }),
         "typing:start" => Ok(Command::Typing { room, is_typing: true }),
         "typing:stop" => Ok(Command::Typing { room, is_typing: false }),
+        "message:history" => Ok(Command::History { room, request: page_request(&payload)? }),
         "message:delivered" => receipt(&payload, room, ReceiptStatus::Delivered),
         "message:read" => receipt(&payload, room, ReceiptStatus::Read),
         _ => send(&payload, room, limits, context).map(Command::Send),
@@ -220,6 +236,18 @@ fn since(field: Option<&RawValue>) -> Result<Option<i64>, Failure> {
         return Err(Failure::bad_request(format!("since must be {TAKES}")));
     }
     Ok(since)
+}
+
+fn page_request(payload: &Payload<'_>) -> Result<PageRequest, Failure> {
+    const SEQ: &str = "a seq, an integer";
+    const LIMIT: &str = "an integer from 1 to 200";
+    let before = optional(payload.before, "before", SEQ)?;
+    let after = optional(payload.after, "after", SEQ)?;
+    let limit = optional(payload.limit, "limit", LIMIT)?.unwrap_or(DEFAULT_PAGE_MESSAGES);
+    if !(1..=Page::MAX_MESSAGES).contains(&limit) {
+        return Err(Failure::bad_request(format!("limit must be {LIMIT}")));
+    }
+    Ok(PageRequest { before, after, limit })
 }
 
 fn status(field: Option<&RawValue>) -> Result<Status, Failure> {
@@ -320,131 +348,4 @@ fn holds_nul(object: &serde_json::Map<String, serde_json::Value>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMITS: Limits = Limits { max_message_bytes: 100 };
-
-    fn command(name: &str, json: &str) -> Result<Command, Code> {
-        parse(name, Some(json), &LIMITS).1.map_err(|failure| failure.code)
-    }
-
-    fn room(text: &str) -> RoomId {
-        RoomId::from_text(text).unwrap()
-    }
-
-    fn text_message(content: &str) -> Send {
-        Send {
-            room: room("r"),
-            content: content.to_owned(),
-            kind: "text".to_owned(),
-            attachments: "[]".to_owned(),
-            temp_id: None,
-            client_msg_id: None,
-        }
-    }
-
-    #[test]
-    fn every_event_of_the_contract_becomes_its_command() {
-        let id = "65b0f1a2c3d4e5f601020304";
-        let message = MessageId::parse(id).unwrap();
-        let receipt = |status, up_to| Command::Receipt { room: room("r"), message, status, up_to };
-        let cases = [
-            ("room:join", r#"{"roomId":"r"}"#.to_owned(), Command::Join { room: room("r"), since: None }),
-            ("room:join", r#"{"roomId":5,"since":7}"#.to_owned(), Command::Join { room: room("5"), since: Some(7) }),
-            ("room:leave", r#"{"conversationId":"r"}"#.to_owned(), Command::Leave { room: room("r") }),
-            ("typing:start", r#"{"roomId":"r"}"#.to_owned(), Command::Typing { room: room("r"), is_typing: true }),
-            ("typing:stop", r#"{"roomId":"r"}"#.to_owned(), Command::Typing { room: room("r"), is_typing: false }),
-            ("message:send", r#"{"roomId":"r","content":"hi"}"#.to_owned(), Command::Send(text_message("hi"))),
-            (
-                "message:delivered",
-                format!(r#"{{"roomId":"r","messageId":"{id}"}}"#),
-                receipt(ReceiptStatus::Delivered, false),
-            ),
-            (
-                "message:read",
-                format!(r#"{{"roomId":"r","messageId":"{id}","upTo":true}}"#),
-                receipt(ReceiptStatus::Read, true),
-            ),
-            ("presence:update", r#"{"status":"busy"}"#.to_owned(), Command::Presence(Status::Busy)),
-        ];
-        for (name, json, expected) in cases {
-            assert_eq!(command(name, &json), Ok(expected), "{name} {json}");
-        }
-    }
-
-    #[test]
-    fn room_id_wins_over_its_synonym_and_null_counts_as_absent() {
-        for json in [r#"{"roomId":"r","conversationId":"x"}"#, r#"{"roomId":null,"conversationId":"r"}"#] {
-            assert_eq!(command("room:leave", json), Ok(Command::Leave { room: room("r") }), "{json}");
-        }
-    }
-
-    #[test]
-    fn a_message_keeps_its_attachments_and_echoes_as_they_came() {
-        let json =
-            r#"{"roomId":"r","attachments":[{"url":"u","size":1.50}],"tempId":1e2,"clientMsgId":"c","userId":9}"#;
-        let Ok(Command::Send(send)) = command("message:send", json) else { panic!("no send") };
-        assert_eq!(send.attachments, r#"[{"url":"u","size":1.50}]"#);
-        assert_eq!(send.temp_id.as_deref(), Some("1e2"));
-        assert_eq!(send.client_msg_id.as_deref(), Some("c"));
-    }
-
-    #[test]
-    fn what_the_contract_does_not_take_is_refused_with_its_code() {
-        let long = "x".repeat(101);
-        let many = ["{}"; 11].join(",");
-        let cases = [
-            ("message:send", r#"{"roomId":"r"}"#.to_owned(), Code::BadRequest),
-            ("message:send", r#"{"roomId":"r","content":""}"#.to_owned(), Code::BadRequest),
-            ("message:send", r#"{"roomId":"r","content":5}"#.to_owned(), Code::BadRequest),
-            ("message:send", r#"{"roomId":"r","content":"\ud800"}"#.to_owned(), Code::BadRequest),
-            ("message:send", r#"{"roomId":"r","content":"a\u0000"}"#.to_owned(), Code::BadRequest),
-            ("message:send", format!(r#"{{"roomId":"r","content":"{long}"}}"#), Code::TooLarge),
-            ("message:send", r#"{"roomId":"r","content":"a","type":"A"}"#.to_owned(), Code::BadRequest),
-            ("message:send", r#"{"roomId":"r","content":"a","type":""}"#.to_owned(), Code::BadRequest),
-            ("message:send", r#"{"roomId":"r","content":"a","tempId":{}}"#.to_owned(), Code::BadRequest),
-            ("message:send", r#"{"roomId":"r","content":"a","tempId":"\udfff"}"#.to_owned(), Code::BadRequest),
-            ("message:send", r#"{"roomId":"r","content":"a","clientMsgId":""}"#.to_owned(), Code::BadRequest),
-            ("message:send", format!(r#"{{"roomId":"r","content":"a","clientMsgId":"{long}"}}"#), Code::BadRequest),
-            ("message:send", r#"{"roomId":"r","attachments":["x"]}"#.to_owned(), Code::BadRequest),
-            ("message:send", r#"{"roomId":"r","attachments":[{"a":"\u0000"}]}"#.to_owned(), Code::BadRequest),
-            (
-                "message:send",
-                r#"{"roomId":"r","attachments":[{"data":{"_placeholder":true,"num":0}}]}"#.to_owned(),
-                Code::BadRequest,
-            ),
-            ("message:send", format!(r#"{{"roomId":"r","attachments":[{many}]}}"#), Code::TooLarge),
-            (
-                "message:send",
-                format!(r#"{{"roomId":"r","attachments":[{{"a":"{}"}}]}}"#, "y".repeat(5000)),
-                Code::TooLarge,
-            ),
-            ("room:join", "{}".to_owned(), Code::BadRequest),
-            ("room:join", r#"{"roomId":{"$ne":1}}"#.to_owned(), Code::BadRequest),
-            ("room:join", r#"{"roomId":"r","since":-1}"#.to_owned(), Code::BadRequest),
-            ("room:join", r#"{"roomId":"r","roomId":"s"}"#.to_owned(), Code::BadRequest),
-            ("room:join", r#"["r"]"#.to_owned(), Code::BadRequest),
-            ("message:read", r#"{"roomId":"r","messageId":"5"}"#.to_owned(), Code::BadRequest),
-            ("presence:update", r#"{"status":"asleep"}"#.to_owned(), Code::BadRequest),
-            ("message:history", r#"{"roomId":"r"}"#.to_owned(), Code::BadRequest),
-            ("__proto__", "{}".to_owned(), Code::BadRequest),
-        ];
-        for (name, json, code) in cases {
-            assert_eq!(command(name, &json), Err(code), "{name} {json}");
-        }
-        assert!(parse("room:join", None, &LIMITS).1.is_err(), "no argument at all");
-    }
-
-    #[test]
-    fn the_context_tells_what_an_error_is_about() {
-        let json = r#"{"roomId":"r","content":"","tempId":"t","clientMsgId":"c"}"#;
-        let (context, result) = parse("message:send", Some(json), &LIMITS);
-        assert!(result.is_err());
-        assert_eq!(context.room, Some(room("r")));
-        assert_eq!(context.temp_id.as_deref(), Some("\"t\""));
-        assert_eq!(context.client_msg_id.as_deref(), Some("c"));
-        let (context, _) = parse("a\r\n\u{1b}[31mb", None, &LIMITS);
-        assert_eq!(context.event, "a[31mb");
-    }
-}
+mod tests;

@@ -112,6 +112,8 @@ pub enum RecordBody {
     /// May the user enter, and where does the room stand? The answer is a fence: commits mailed before it have a
     /// seq up to [`Joined::seq`], commits mailed after it have a greater one.
     Join(Join),
+    /// A part of what was said in a room, for one of its members.
+    History(History),
     /// Is the user a member of the room?
     Access {
         /// Which room.
@@ -134,6 +136,7 @@ impl RecordBody {
             Self::Message(message) => Some(&message.room),
             Self::Receipt(receipt) => Some(&receipt.room),
             Self::Join(join) => Some(&join.room),
+            Self::History(history) => Some(&history.room),
             Self::Access { room, .. } => Some(room),
             Self::Conversations { .. } => None,
         }
@@ -193,7 +196,7 @@ impl NewMessage {
 }
 
 /// How far a receipt goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ReceiptStatus {
     /// Reached the user's device.
     Delivered,
@@ -254,6 +257,17 @@ pub struct Join {
     pub since: Option<i64>,
 }
 
+/// A question for what was said in a room.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// Which room.
+    pub room: RoomId,
+    /// Who asks.
+    pub user: UserId,
+    /// Which part.
+    pub request: PageRequest,
+}
+
 /// What became of a record.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -277,6 +291,13 @@ pub enum Committed {
     Receipt(Receipted),
     /// The user may enter.
     Joined(Joined),
+    /// What was said.
+    History {
+        /// The room, in the form the request used.
+        room: RoomId,
+        /// The part that was asked for.
+        page: Page,
+    },
     /// The user is a member.
     Access,
     /// The user's conversations.
@@ -334,8 +355,9 @@ pub struct Missed {
 impl Missed {
     /// As many as one page of history at most.
     pub const MAX_MESSAGES: usize = 200;
-    /// Content and attachments together; half of what a slow client's queue may hold.
-    pub const MAX_BYTES: usize = 512 * 1024;
+    /// Content and attachments together, as JSON. A join tells them twice, in the event and in the ack, and that is to
+    /// fit a slow client's queue of 1 MiB with room to spare.
+    pub const MAX_BYTES: usize = 192 * 1024;
 }
 
 /// A question for a part of a room's history.

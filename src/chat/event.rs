@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::command::Context;
-use super::effect::{Joined, OutEvent, Receipted};
+use super::effect::{Joined, OutEvent, Page, Receipted};
 use super::json::{self, Object};
 use super::presence::Status;
 use crate::ids::{MessageId, RoomId, Timestamp, UserId};
@@ -124,9 +124,9 @@ fn joined_fields(object: Object, joined: &Joined, online: &Online, at: Timestamp
         .field("onlineCount", &online.count);
     match &joined.missed {
         None => object,
-        Some(missed) => object
-            .raw("missed", &json::array(missed.messages.iter().map(|message| message_object(message).finish())))
-            .field("missedComplete", &missed.complete),
+        Some(missed) => {
+            object.raw("missed", &message_array(&missed.messages)).field("missedComplete", &missed.complete)
+        }
     }
 }
 
@@ -150,6 +150,21 @@ fn user_fields(user: &UserId, username: &str) -> Object {
 #[must_use]
 pub fn message_new(message: &Message) -> OutEvent {
     OutEvent::new("message:new", message_object(message))
+}
+
+/// The ack of `message:history`.
+#[must_use]
+pub fn history_ack(room: &RoomId, page: &Page) -> String {
+    Object::with_capacity(256)
+        .field("ok", &true)
+        .field("roomId", room)
+        .raw("messages", &message_array(&page.messages))
+        .field("hasMore", &page.has_more)
+        .finish()
+}
+
+fn message_array(messages: &[Message]) -> String {
+    json::array(messages.iter().map(|message| message_object(message).finish()))
 }
 
 fn message_object(message: &Message) -> Object {

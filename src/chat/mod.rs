@@ -13,6 +13,7 @@ pub mod effect;
 pub mod event;
 pub mod json;
 pub mod limit;
+mod pending;
 pub mod presence;
 mod reply;
 pub mod rooms;

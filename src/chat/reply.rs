@@ -68,6 +68,10 @@ impl Failure {
         Self { code: refusal.code(), message, retry_after_ms }
     }
 
+    pub(super) fn needs_ack(event: &str) -> Self {
+        Self::bad_request(format!("{event} needs an acknowledgement callback"))
+    }
+
     pub(super) fn too_many_rooms(most: usize) -> Self {
         Self {
             code: Code::TooLarge,

@@ -1,7 +1,10 @@
-//! `alt-ws members`: who may enter a conversation of the embedded store, also while the server runs.
+//! `alt-ws members`: who may enter a conversation, also while the server runs.
 
-use alt_ws::config::{Variables, embedded_store};
+use std::path::Path;
+
+use alt_ws::config::{Structure, Variables, structure};
 use alt_ws::ids::{RoomId, UserId};
+use alt_ws::server::settings::postgres_settings;
 use alt_ws::store::members::Members;
 
 use super::{CliError, complain, print};
@@ -43,19 +46,14 @@ fn user_id(text: &str) -> Result<UserId, alt_ws::ids::InvalidId> {
 }
 
 pub(super) fn run(action: &Action, variables: &Variables) -> Result<(), CliError> {
-    let folder = embedded_store(variables)?;
-    let file = folder.join("alt.db");
-    match action {
-        Action::Add { .. } => std::fs::create_dir_all(&folder)
-            .map_err(|error| CliError::Runtime(format!("{} cannot be created: {error}", folder.display())))?,
-        // An empty store made on the way would look like an answer when only the folder is the wrong one.
-        Action::Remove { .. } | Action::List { .. } if !file.exists() => {
-            return Err(CliError::Runtime(format!("there is no store {} yet; is DATA_DIR right?", file.display())));
+    let (mut members, place) = match structure(variables)? {
+        (Structure::Embedded, folder) => embedded(action, &folder)?,
+        (Structure::Postgres(settings), _) => {
+            let members = Members::in_postgres(postgres_settings(&settings));
+            (members.map_err(|error| CliError::Runtime(error.to_string()))?, format!("PostgreSQL at {settings}"))
         }
-        Action::Remove { .. } | Action::List { .. } => {}
-    }
-    let failed = |error| CliError::Runtime(format!("the store {}: {error}", file.display()));
-    let mut members = Members::open(&file).map_err(failed)?;
+    };
+    let failed = |error| CliError::Runtime(format!("{place}: {error}"));
     match action {
         Action::Add { room, users } => {
             let new = members.add(room, users).map_err(failed)?;
@@ -76,6 +74,22 @@ pub(super) fn run(action: &Action, variables: &Variables) -> Result<(), CliError
             print(&users.iter().map(|user| format!("{user}\n")).collect::<String>())
         }
     }
+}
+
+fn embedded(action: &Action, folder: &Path) -> Result<(Members, String), CliError> {
+    let file = folder.join("alt.db");
+    match action {
+        Action::Add { .. } => std::fs::create_dir_all(folder)
+            .map_err(|error| CliError::Runtime(format!("{} cannot be created: {error}", folder.display())))?,
+        // An empty store made on the way would look like an answer when only the folder is the wrong one.
+        Action::Remove { .. } | Action::List { .. } if !file.exists() => {
+            return Err(CliError::Runtime(format!("there is no store {} yet; is DATA_DIR right?", file.display())));
+        }
+        Action::Remove { .. } | Action::List { .. } => {}
+    }
+    let place = format!("the store {}", file.display());
+    let members = Members::open(&file).map_err(|error| CliError::Runtime(format!("{place}: {error}")))?;
+    Ok((members, place))
 }
 
 fn each(users: &[UserId], what: impl Fn(&UserId) -> &'static str) -> String {

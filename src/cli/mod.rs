@@ -5,8 +5,10 @@
 //! in. Results go to standard output, complaints to standard error, one sentence each.
 
 mod check_config;
+mod health;
 mod load;
 mod members;
+mod migrate;
 mod serve;
 mod token;
 
@@ -34,13 +36,17 @@ enum Command {
     Serve,
     /// Print a token for a user, signed with JWT_SECRET.
     Token(token::Args),
-    /// Say who may enter a conversation of the embedded store.
+    /// Say who may enter a conversation.
     #[command(subcommand)]
     Members(members::Action),
+    /// Make the tables and indexes that the stores need; the server does the same when it starts.
+    Migrate,
     /// Put a running server under load and count what comes back.
     Load(load::Args),
     /// Print every setting, its value and where it came from.
     CheckConfig,
+    /// Ask the running server of these settings whether it is ready for clients: exit code 0 or 1.
+    Health(health::Args),
 }
 
 /// Why a command failed.
@@ -78,8 +84,10 @@ pub(crate) fn main() -> ExitCode {
             Command::Serve => serve::run(&variables),
             Command::Token(args) => token::run(&args, &variables),
             Command::Members(action) => members::run(&action, &variables),
+            Command::Migrate => migrate::run(&variables),
             Command::Load(args) => load::run(args, &variables),
             Command::CheckConfig => check_config::run(&variables),
+            Command::Health(args) => health::run(&args, &variables),
         }
     });
     match result {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use alt_ws::config::{Config, Environment, Report, StoreKind, Variables};
+use alt_ws::config::{Config, Environment, Messages, Report, Stores, Structure, Variables};
 use alt_ws::ids::UserId;
 use alt_ws::{auth, logging, server};
 
@@ -33,13 +33,7 @@ fn greeting(config: &Config, now: u64) -> Result<String, CliError> {
         (port, IpAddr::V4(ip)) if !ip.is_unspecified() && !ip.is_loopback() => format!("http://{ip}:{port}/"),
         (port, _) => format!("http://localhost:{port}/"),
     };
-    let data = match config.store {
-        StoreKind::Memory => "in memory; gone when the server stops".to_owned(),
-        StoreKind::Embedded => {
-            let folder = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
-            folder.display().to_string()
-        }
-    };
+    let data = whereabouts(config);
     let mut text = format!("\n  alt-ws in development\n\n  open   {address}\n  data   {data}\n");
     if let Some(secret) = &config.made_up_secret {
         let token = UserId::from_text("dev")
@@ -52,6 +46,26 @@ fn greeting(config: &Config, now: u64) -> Result<String, CliError> {
     }
     text.push('\n');
     Ok(text)
+}
+
+/// Where the data goes, without credentials.
+fn whereabouts(config: &Config) -> String {
+    let folder = || std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+    match &config.store {
+        Stores::Memory => "in memory; gone when the server stops".to_owned(),
+        Stores::Kept { structure: Structure::Embedded, messages: Messages::Embedded } => folder().display().to_string(),
+        Stores::Kept { structure, messages } => {
+            let messages = match messages {
+                Messages::Embedded => folder().display().to_string(),
+                Messages::Mongo(mongo) => format!("MongoDB at {mongo}"),
+            };
+            let structure = match structure {
+                Structure::Embedded => folder().display().to_string(),
+                Structure::Postgres(postgres) => format!("PostgreSQL at {postgres}"),
+            };
+            format!("messages in {messages}, structure in {structure}")
+        }
+    }
 }
 
 #[cfg(test)]
@@ -72,6 +86,24 @@ mod tests {
         let token = text.split_whitespace().find(|word| word.starts_with("ey")).unwrap();
         let claims = auth::verify(token, &config.keys, 1000).unwrap();
         assert_eq!((claims.user.as_str(), claims.expires_at), ("dev", Some(1000 + 24 * 60 * 60)));
+    }
+
+    #[test]
+    fn the_greeting_says_where_data_goes_and_tells_no_password() {
+        let mongo = ("MONGO_URI", "mongodb://ada:hunter2@a,b:27018/chat?authSource=admin");
+        let postgres = [("DB_HOST", "db"), ("DB_NAME", "alt"), ("DB_USER", "ada"), ("DB_PASS", "hunter2")];
+        let cases = [
+            (vec![mongo], &["messages in MongoDB at a:27017,b:27018/chat, structure in /", "/data\n"]),
+            (postgres.to_vec(), &["messages in /", "/data, structure in PostgreSQL at db:5432/alt\n"]),
+            (
+                [&[mongo], postgres.as_slice()].concat(),
+                &["messages in MongoDB at a:27017,b:27018/chat, ", "structure in PostgreSQL at db:5432/alt\n"],
+            ),
+        ];
+        for (pairs, expected) in cases {
+            let text = greeting(&config(&pairs), 1000).unwrap();
+            assert!(expected.iter().all(|words| text.contains(words)) && !text.contains("hunter2"), "{text}");
+        }
     }
 
     #[test]

@@ -34,17 +34,6 @@ pub enum ConfigError {
         /// What to do.
         instruction: &'static str,
     },
-    /// A store that this version does not have. Better no start than messages in an unexpected place.
-    #[error(
-        "{name} is set, but this version has no {engine} store: unset it, and everything is kept in the embedded store \
-         under DATA_DIR"
-    )]
-    NoSuchStore {
-        /// The variable.
-        name: &'static str,
-        /// What it would have chosen.
-        engine: &'static str,
-    },
     /// A file that a variable names.
     #[error("{name} names the file {path:?}, which {complaint}")]
     File {

@@ -8,6 +8,7 @@ pub mod limits;
 mod origins;
 mod reader;
 mod secret;
+mod stores;
 mod variables;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -25,6 +26,8 @@ pub use origins::Origins;
 pub use reader::Setting;
 use reader::{Lookup, Reader};
 pub use secret::{MASK, Secret};
+use stores::stores;
+pub use stores::{Messages, MongoSettings, PostgresSettings, Stores, Structure};
 pub use variables::{Source, Variables};
 
 /// How the server is run: `NODE_ENV`. Unset means production, because forgetting it must not open a door.
@@ -49,15 +52,6 @@ pub enum LogLevel {
     Info,
     /// The course of each connection's.
     Debug,
-}
-
-/// Where messages and members are kept: `STORE`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreKind {
-    /// `auto`: the SQLite file in [`Config::data_dir`].
-    Embedded,
-    /// `memory`: nowhere; for tests and benchmarks.
-    Memory,
 }
 
 /// Who sees that a user comes and goes: `PRESENCE_SCOPE`.
@@ -88,9 +82,9 @@ pub struct Config {
     pub origins: Origins,
     /// `LOG_LEVEL`: `error`, `warn`, `info` (default), `debug`.
     pub log_level: LogLevel,
-    /// `STORE`: `auto` (default) or `memory`.
-    pub store: StoreKind,
-    /// `DATA_DIR`: the folder of everything that is kept; default `./data`.
+    /// `STORE`: `auto` (default) or `memory`; `MONGO_URI`, `DB_HOST` and what belongs to them.
+    pub store: Stores,
+    /// `DATA_DIR`: the folder of what is embedded; default `./data`. Not touched when nothing is.
     pub data_dir: PathBuf,
     /// `OPEN_ROOMS`: joining an unknown conversation creates it. Default: only in development, where there is no other
     /// service to create conversations.
@@ -152,15 +146,24 @@ impl Report {
     }
 }
 
-/// Where the embedded store is, for a command that works on its file and needs nothing else to be set.
+/// Where memberships are kept, for a command that edits them and needs nothing else to be set: the kind of store, and
+/// `DATA_DIR` for the embedded one.
 ///
 /// # Errors
 /// [`ConfigError`] when a variable of the stores is wrong, or `STORE=memory` keeps nothing.
-pub fn embedded_store(variables: &Variables) -> Result<PathBuf, ConfigError> {
+pub fn structure(variables: &Variables) -> Result<(Structure, PathBuf), ConfigError> {
     match stores(&mut Reader::new(&|name| variables.get(name)))? {
-        (StoreKind::Embedded, data_dir) => Ok(data_dir),
-        (StoreKind::Memory, _) => Err(ConfigError::value("STORE", "memory", "auto: memory keeps nothing to work on")),
+        (Stores::Kept { structure, .. }, data_dir) => Ok((structure, data_dir)),
+        (Stores::Memory, _) => Err(ConfigError::value("STORE", "memory", "auto: memory keeps nothing to work on")),
     }
+}
+
+/// Where the server listens, for a command that asks it something.
+///
+/// # Errors
+/// [`ConfigError`] when `WS_HOST` or `WS_PORT` is wrong.
+pub fn listen_address(variables: &Variables) -> Result<SocketAddr, ConfigError> {
+    listen(&mut Reader::new(&|name| variables.get(name)))
 }
 
 /// The secret that this installation's tokens are signed with, for a command that makes one and needs nothing else.
@@ -186,10 +189,7 @@ fn parse(lookup: Lookup<'_>) -> Result<Report, ConfigError> {
     let environment = environment(reader)?;
     let development = environment == Environment::Development;
 
-    let port = reader.number("WS_PORT", 0..=u16::MAX, 3001)?;
-    let host = reader.parsed("WS_HOST", "an IP address or localhost", IpAddr::V4(Ipv4Addr::UNSPECIFIED), |text| {
-        if text == "localhost" { Some(Ipv4Addr::LOCALHOST.into()) } else { text.parse().ok() }
-    })?;
+    let listen = listen(reader)?;
     let (keys, secret, made_up) = keys(reader, environment)?;
     let made_up_secret = secret.clone().filter(|_| made_up);
     let page_secret = secret.filter(|_| development);
@@ -223,7 +223,7 @@ fn parse(lookup: Lookup<'_>) -> Result<Report, ConfigError> {
 
     let config = Config {
         environment,
-        listen: SocketAddr::new(host, port),
+        listen,
         keys,
         made_up_secret,
         page_secret,
@@ -257,6 +257,14 @@ fn environment(reader: &mut Reader<'_>) -> Result<Environment, ConfigError> {
         ("test", Environment::Test),
     ];
     reader.one_of("NODE_ENV", &words, Environment::Production)
+}
+
+fn listen(reader: &mut Reader<'_>) -> Result<SocketAddr, ConfigError> {
+    let port = reader.number("WS_PORT", 0..=u16::MAX, 3001)?;
+    let host = reader.parsed("WS_HOST", "an IP address or localhost", IpAddr::V4(Ipv4Addr::UNSPECIFIED), |text| {
+        if text == "localhost" { Some(Ipv4Addr::LOCALHOST.into()) } else { text.parse().ok() }
+    })?;
+    Ok(SocketAddr::new(host, port))
 }
 
 /// The one key that tokens are checked with, its secret if it has one, and whether that had to be made up.
@@ -319,29 +327,6 @@ fn random_secret() -> Result<Secret, ConfigError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| ConfigError::Random(error.to_string()))?;
     Ok(Secret::new(URL_SAFE_NO_PAD.encode(bytes)))
-}
-
-/// The store and its folder. The variables of the databases are read to be refused by name: somebody who sets them
-/// expects the messages there.
-fn stores(reader: &mut Reader<'_>) -> Result<(StoreKind, PathBuf), ConfigError> {
-    let kinds = [("auto", StoreKind::Embedded), ("memory", StoreKind::Memory)];
-    let store = reader.one_of("STORE", &kinds, StoreKind::Embedded)?;
-    let data_dir = reader.parsed("DATA_DIR", "a path", "./data".to_owned(), |text| Some(text.to_owned()))?;
-    let mongo = reader.secret("MONGO_URI")?.map(|_| ("MONGO_URI", "MongoDB"));
-    let postgres = reader.text("DB_HOST")?.map(|_| ("DB_HOST", "PostgreSQL"));
-    reader.number("DB_PORT", 1..=u16::MAX, 5432)?;
-    reader.text("DB_NAME")?;
-    reader.text("DB_USER")?;
-    reader.secret("DB_PASS")?;
-    match (mongo.or(postgres), store) {
-        (None, _) => Ok((store, data_dir.into())),
-        (Some((name, engine)), StoreKind::Embedded) => Err(ConfigError::NoSuchStore { name, engine }),
-        (Some((name, _)), StoreKind::Memory) => Err(ConfigError::Contradiction {
-            first: "STORE=memory".into(),
-            second: name.into(),
-            instruction: "unset one of them, because a store in memory keeps nothing",
-        }),
-    }
 }
 
 #[cfg(test)]

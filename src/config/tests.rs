@@ -29,7 +29,8 @@ fn with_only_a_secret_every_default_is_the_strict_one() {
     assert_eq!(config.made_up_secret, None);
     assert_eq!(config.origins, Origins::SameOrigin);
     assert_eq!(config.log_level, LogLevel::Info);
-    assert_eq!((config.store, config.data_dir), (StoreKind::Embedded, PathBuf::from("./data")));
+    assert_eq!(config.store, Stores::Kept { structure: Structure::Embedded, messages: Messages::Embedded });
+    assert_eq!(config.data_dir, PathBuf::from("./data"));
     assert!(!config.open_rooms);
     assert_eq!(config.presence_scope, PresenceScope::Contacts);
     assert_eq!(config.presence_grace, Duration::from_millis(1500));
@@ -87,7 +88,7 @@ fn good_values_are_taken() {
     assert_eq!(good("CORS_ORIGIN", "*").origins, Origins::Any);
     assert_eq!(good("CORS_ORIGIN", "https://a.b").origins, Origins::List(vec!["https://a.b".into()]));
     assert_eq!(good("LOG_LEVEL", "debug").log_level, LogLevel::Debug);
-    assert_eq!(good("STORE", "memory").store, StoreKind::Memory);
+    assert_eq!(good("STORE", "memory").store, Stores::Memory);
     assert_eq!(good("DATA_DIR", "/var/lib/alt").data_dir, PathBuf::from("/var/lib/alt"));
     assert_eq!(good("PRESENCE_SCOPE", "all").presence_scope, PresenceScope::All);
     assert_eq!(good("DRAIN_TIMEOUT_MS", "0").drain_timeout, Duration::ZERO);
@@ -147,19 +148,130 @@ fn a_wrong_value_is_named_quoted_and_told_what_is_allowed() {
     assert!(complaint(&[("DB_NAME", "\u{FFFD}")]).contains("valid UTF-8"));
 }
 
+const POSTGRES: [(&str, &str); 4] =
+    [("DB_HOST", "db.example"), ("DB_NAME", "alt"), ("DB_USER", "ada"), ("DB_PASS", "hunter2")];
+
+fn sides(pairs: &[(&str, &str)]) -> (Structure, Messages) {
+    match config(pairs).unwrap().store {
+        Stores::Kept { structure, messages } => (structure, messages),
+        Stores::Memory => panic!("nothing is kept"),
+    }
+}
+
 #[test]
-fn databases_that_this_version_cannot_use_stop_the_start() {
-    for (name, engine) in [("MONGO_URI", "MongoDB"), ("DB_HOST", "PostgreSQL")] {
-        let error = complaint(&[(name, "mongodb://user:hunter2@db/chat")]);
-        assert!(
-            error.starts_with(&format!("{name} is set, but this version has no {engine} store: unset it")),
-            "{error}"
+fn each_side_goes_where_its_own_variables_say() {
+    let expected = PostgresSettings {
+        host: "db.example".into(),
+        port: 5432,
+        database: "alt".into(),
+        user: "ada".into(),
+        password: Some(Secret::new("hunter2".into())),
+    };
+    assert_eq!(expected.to_string(), "db.example:5432/alt");
+    assert_eq!(sides(&POSTGRES), (Structure::Postgres(expected.clone()), Messages::Embedded));
+    let (structure, _) = sides(&[POSTGRES.get(..3).unwrap(), &[("DB_PORT", "6543")]].concat());
+    assert_eq!(structure, Structure::Postgres(PostgresSettings { port: 6543, password: None, ..expected.clone() }));
+
+    let uri = "mongodb://ada:hunter2@One.example,two.example:27018/chat?replicaSet=rs0";
+    let (structure, messages) = sides(&[("MONGO_URI", uri)]);
+    let Messages::Mongo(mongo) = messages else { panic!("not in MongoDB") };
+    assert_eq!((structure, mongo.uri.reveal(), &*mongo.database), (Structure::Embedded, uri, "chat"));
+    assert_eq!(mongo.to_string(), "one.example:27017,two.example:27018/chat");
+
+    let both = [&POSTGRES[..], &[("MONGO_URI", "mongodb+srv://cluster.example/chat")]].concat();
+    let (structure, Messages::Mongo(mongo)) = sides(&both) else { panic!("not in MongoDB") };
+    assert_eq!((structure, mongo.to_string()), (Structure::Postgres(expected), "cluster.example/chat".into()));
+}
+
+#[test]
+fn the_folder_says_what_it_is_for() {
+    let mongo = ("MONGO_URI", "mongodb://db/chat");
+    for (pairs, expected) in [
+        (vec![], "./data"),
+        (vec![mongo], "./data (structure only)"),
+        (POSTGRES.to_vec(), "./data (messages only)"),
+        ([&[mongo], &POSTGRES[..]].concat(), "./data (not used)"),
+        (vec![("STORE", "memory")], "./data (not used)"),
+        (vec![("STORE", "memory"), ("DATA_DIR", "/kept")], "/kept (not used)"),
+    ] {
+        let settings = report(&[&pairs[..], &[("JWT_SECRET", SECRET)]].concat()).unwrap().settings;
+        assert_eq!(settings.iter().find(|setting| setting.name == "DATA_DIR").unwrap().value, expected);
+    }
+}
+
+#[test]
+fn a_database_that_is_only_half_named_stops_the_start() {
+    for name in ["DB_NAME", "DB_USER"] {
+        let pairs: Vec<_> = POSTGRES.into_iter().filter(|(other, _)| *other != name).collect();
+        assert_eq!(
+            complaint(&pairs),
+            format!("{name} is not set; set it, because DB_HOST is set and it has no default")
         );
-        assert!(!error.contains("hunter2"));
+    }
+    for host in ["db", "10.0.0.7", "::1", "/run/postgresql", "a-b_c.example"] {
+        assert!(config(&[&[("DB_HOST", host)], &POSTGRES[1..]].concat()).is_ok(), "{host}");
+    }
+    for host in ["db:5432", "postgres://db/alt", "a b", "a,b", "run/postgresql"] {
+        let error = complaint(&[&[("DB_HOST", host)], &POSTGRES[1..]].concat());
+        assert!(error.starts_with(&format!("DB_HOST is {host:?}; it must be a host's name")), "{error}");
+    }
+    for host in ["postgres://ada:hunter2@db/alt", "host=db password=hunter2"] {
+        let error = complaint(&[&[("DB_HOST", host)], &POSTGRES[1..]].concat());
+        assert!(error.starts_with("DB_HOST is ********; it must be"), "{error}");
+    }
+}
+
+#[test]
+fn a_bad_connection_string_stops_the_start_and_is_not_quoted() {
+    for uri in [
+        "hunter2",
+        "mongodb://",
+        "postgres://ada:hunter2@db/chat",
+        "mongodb://ada:hunter2/@db/chat",
+        "mongodb://ada:hunter2?1@db/chat",
+        "mongodb://ada:123?hunter2=1@db/chat",
+        "mongodb://db:hunter2/chat",
+        "mongodb://db/chat?hunter%32=1",
+        "mongodb+srv://ada:hunter2@db:27017/chat",
+    ] {
+        let error = complaint(&[("MONGO_URI", uri)]);
+        assert!(error.starts_with("MONGO_URI is ********; it must be a connection string like mongodb://"), "{error}");
+        assert!(!error.contains("hunter") && !error.contains("option"), "{error}");
+    }
+    for (options, name) in [
+        ("useNewUrlParser=true&w=majority", "useNewUrlParser"),
+        ("w=majority&retryWrites=perhaps", "retryWrites"),
+        ("replicaSet=rs0&replicaSet=rs1&x=y", "replicaSet"),
+    ] {
+        let error = complaint(&[("MONGO_URI", &format!("mongodb://ada:hunter2@db/chat?{options}"))]);
+        assert!(error.ends_with(&format!("; the driver refuses its option {name}")), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_unwise_about_databases_is_said() {
+    let warnings = |pairs: &[(&str, &str)]| report(&[pairs, &[("JWT_SECRET", SECRET)]].concat()).unwrap().warnings;
+    let uri = "mongodb://ada:hunter2@db/?authSource=admin";
+    let said = warnings(&[("MONGO_URI", uri)]);
+    assert_eq!(said, ["MONGO_URI names no database: `test` is used, as Node's driver does"]);
+    let (_, Messages::Mongo(mongo)) = sides(&[("MONGO_URI", uri)]) else { panic!("not in MongoDB") };
+    assert_eq!(mongo.to_string(), "db:27017/test");
+
+    let said =
+        warnings(&[("DB_PORT", "5432"), ("DB_NAME", "alt"), ("DB_USER", "u"), ("DB_PASS", "p"), ("DB_HOST", " ")]);
+    let names: Vec<_> = said.iter().map(|warning| warning.split(' ').next().unwrap()).collect();
+    assert_eq!(names, ["DB_PORT", "DB_NAME", "DB_USER", "DB_PASS"]);
+    assert!(said.iter().all(|warning| warning.contains("does nothing without DB_HOST")), "{said:?}");
+    assert!(warnings(&POSTGRES).is_empty() && warnings(&[("MONGO_URI", "mongodb://db/chat")]).is_empty());
+}
+
+#[test]
+fn a_store_in_memory_and_a_database_exclude_each_other() {
+    for name in ["MONGO_URI", "DB_HOST"] {
         let error = complaint(&[(name, "db"), ("STORE", "memory")]);
         assert!(error.starts_with(&format!("STORE=memory and {name} are both set; unset one")), "{error}");
     }
-    assert!(config(&[("DB_NAME", "chat"), ("DB_USER", "u"), ("DB_PASS", "p"), ("DB_HOST", "")]).is_ok());
 }
 
 #[test]
@@ -189,6 +301,13 @@ fn a_secret_may_come_from_a_file_whose_line_end_is_not_part_of_it() {
         let error = report(&[("NODE_ENV", "development"), ("JWT_SECRET_FILE", &path)]).unwrap_err().to_string();
         assert!(error.starts_with("JWT_SECRET_FILE names the file") && error.contains(why), "{error}");
     }
+    let uri = file("uri", b"mongodb://ada:hunter2@db/chat\n");
+    let pass = file("pass", b"hunter2\n");
+    let pairs = [&POSTGRES[..3], &[("MONGO_URI_FILE", &*uri), ("DB_PASS_FILE", &*pass)]].concat();
+    let (Structure::Postgres(postgres), Messages::Mongo(mongo)) = sides(&pairs) else { panic!("not in databases") };
+    assert_eq!(mongo.uri.reveal(), "mongodb://ada:hunter2@db/chat");
+    assert_eq!(postgres.password, Some(Secret::new("hunter2".into())));
+
     for name in ["JWT_SECRET", "DB_PASS", "MONGO_URI"] {
         let form = format!("{name}_FILE");
         let error = report(&[("JWT_SECRET", SECRET), (name, "x"), (&form, &good)]).unwrap_err().to_string();
@@ -221,8 +340,15 @@ fn a_public_key_may_be_text_one_line_of_text_or_a_file() {
 
 #[test]
 fn the_report_names_every_variable_once_and_shows_no_secret() {
-    let Report { config, settings, .. } =
-        report(&[("JWT_SECRET", SECRET), ("DB_PASS", "hunter2"), ("DB_USER", "a\nb")]).unwrap();
+    let Report { config, settings, .. } = report(&[
+        ("JWT_SECRET", SECRET),
+        ("DB_HOST", "db"),
+        ("DB_NAME", "alt"),
+        ("DB_PASS", "hunter2"),
+        ("DB_USER", "a\nb"),
+        ("MONGO_URI", "mongodb://ada:hunter2@db/chat"),
+    ])
+    .unwrap();
     let mut names: Vec<_> = settings.iter().map(|setting| setting.name).collect();
     names.sort_unstable();
     let expected = "CORES CORS_ORIGIN DATA_DIR DB_HOST DB_NAME DB_PASS DB_PORT DB_USER DRAIN_TIMEOUT_MS JWT_PUBLIC_KEY \

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::admission::UserPass;
 use super::mailbox::Answer;
 use super::outbox::{Bounds, Outbox};
+use super::pacing::Pacing;
 use crate::engineio::frame::{FrameReader, MESSAGE_TIMEOUT};
 use crate::engineio::session::Session;
 use crate::ids::{ConnectionKey, NamespaceId, SessionId};
@@ -37,6 +38,8 @@ pub(crate) struct Connection {
     pub(crate) scheduled: Option<Instant>,
     /// Whether it is on the list of connections to flush.
     pub(crate) is_dirty: bool,
+    /// Questions with long answers.
+    pub(crate) pacing: Option<Box<Pacing>>,
 }
 
 /// What a session's messages are for.

@@ -187,6 +187,9 @@ impl<A: Application> Core<A> {
             Mail::Users { users, frames } => self.with(|state, now| state.send_to_users(&users, &frames, now)),
             Mail::All { frames } => self.with(|state, now| state.send_to_all(&frames, None, now)),
             Mail::Outcome(outcome) => self.with(|state, now| state.handle_outcome(outcome, now)),
+            Mail::Removed { room, user } => {
+                self.with(|state, now| state.app.removed(&room, &user, now, &mut state.effects));
+            }
             Mail::Call(call) => self.with(|state, now| state.handle_call(call, now)),
             Mail::Abort { sid, request } => self.with(|state, now| state.handle_abort(&sid, request, now)),
             Mail::Drain => self.with(State::drain_clients),

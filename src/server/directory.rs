@@ -106,6 +106,16 @@ impl Directory {
         }
     }
 
+    /// A user is no member of a conversation any more.
+    pub fn expel(&self, user: &UserId, room: &RoomId) {
+        if let Some(mut entry) = self.users.get_mut(user) {
+            entry.conversations.remove(room);
+        }
+        self.change_room(room, |entry| {
+            entry.present.remove(user);
+        });
+    }
+
     /// A present user chose a status.
     pub fn choose(&self, user: &UserId, status: Status) -> Option<Announcement> {
         let announcement = self.users.get_mut(user).map(|mut entry| entry.presence.choose(status));

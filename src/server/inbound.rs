@@ -57,6 +57,7 @@ impl<A: Application> State<A> {
             passes: Vec::new(),
             scheduled: None,
             is_dirty: false,
+            pacing: None,
         };
         let key = self.connections.insert(connection)?;
         self.shared.metrics.sessions.increment();
@@ -364,7 +365,7 @@ impl<A: Application> State<A> {
                     }
                     self.detach(key, now);
                 }
-                Output::Remove(farewell) => return self.remove(key, farewell),
+                Output::Remove(farewell) => return self.remove(key, farewell, now),
                 Output::Wait(at) => {
                     let deadline = connection.deadline(at, bounds);
                     self.timers.schedule(key, &mut connection.scheduled, deadline);
@@ -387,6 +388,7 @@ impl<A: Application> State<A> {
 
     /// The store finished with a record of this core.
     pub(crate) fn handle_outcome(&mut self, outcome: Outcome, now: Now) {
+        self.question_answered(outcome.origin.socket.connection, outcome.origin.request);
         let mut online = Online::default();
         if let Ok(Committed::Joined(joined)) = &outcome.result {
             self.shared.directory.enter(&joined.user, &joined.room);
@@ -406,6 +408,7 @@ impl<A: Application> State<A> {
             if !ticket.cancel() {
                 tracing::warn!("the store did not answer in time; a record's outcome is not known");
             }
+            self.question_answered(origin.socket.connection, origin.request);
             let outcome = Outcome { origin, result: Err(Refusal::Unavailable) };
             self.app.outcome(outcome, Online::default(), now, &mut self.effects);
         }

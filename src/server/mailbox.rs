@@ -35,6 +35,8 @@ pub(crate) enum Mail {
     All { frames: Frames },
     /// The store finished with a record of this core.
     Outcome(Outcome),
+    /// A user is no member of a room any more, and is to leave it.
+    Removed { room: RoomId, user: UserId },
     /// A request for a session of this core, received by another.
     Call(Call),
     /// The client gave up on a request before it was answered.

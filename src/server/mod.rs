@@ -18,6 +18,7 @@ mod mailbox;
 mod metrics;
 mod outbound;
 pub mod outbox;
+mod pacing;
 mod playground;
 mod polling;
 mod presence;

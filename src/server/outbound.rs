@@ -14,8 +14,8 @@ use super::mailbox::{Answer, Frames, Mail};
 use super::metrics::Metrics;
 use super::outbox::{Bounds, Outbox, SharedFrame};
 use crate::chat::application::{Application, Now};
-use crate::chat::effect::{Effect, OutEvent, Outcome, Record};
-use crate::chat::event::{self, Online};
+use crate::chat::effect::{Effect, OutEvent};
+use crate::chat::event;
 use crate::engineio::frame;
 use crate::engineio::packet;
 use crate::engineio::payload::{self, ServerPacket};
@@ -94,22 +94,6 @@ impl<A: Application> State<A> {
 
     fn namespace(&self, id: NamespaceId) -> &'static str {
         self.shared.settings.namespaces.get(usize::from(id.0)).copied().unwrap_or("/")
-    }
-
-    fn submit(&mut self, record: Record, now: Now) {
-        let origin = record.origin;
-        let Some(store) = &self.shared.settings.store else { return };
-        let submitted = match &self.shared.writer {
-            Some(writer) => writer.submit(record),
-            None => return,
-        };
-        match submitted {
-            Ok(ticket) => self.persisting.push_back((now.instant + store.persist_timeout, origin, ticket)),
-            Err(refusal) => {
-                let outcome = Outcome { origin, result: Err(refusal) };
-                self.app.outcome(outcome, Online::default(), now, &mut self.effects);
-            }
-        }
     }
 
     /// Posts to another core. A letter that may be lost is not added to a full mailbox.
@@ -199,6 +183,7 @@ impl<A: Application> State<A> {
             for key in std::mem::take(&mut self.dirty) {
                 self.flush_connection(key);
                 self.settle(key, now);
+                self.ask_next(key, now);
             }
             self.execute(now);
         }
@@ -257,8 +242,9 @@ impl<A: Application> State<A> {
     }
 
     /// Forgets a session that is over, with a last word to whoever still listens.
-    pub(super) fn remove(&mut self, key: ConnectionKey, farewell: Farewell) {
+    pub(super) fn remove(&mut self, key: ConnectionKey, farewell: Farewell, now: Now) {
         let Some(mut connection) = self.connections.remove(key) else { return };
+        self.drop_questions(&mut connection, now);
         self.shared.metrics.sessions.decrement();
         if let Some(poll) = connection.poll.take() {
             let mut body = connection.outbox.take_payload(self.shared.settings.max_payload);

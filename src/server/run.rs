@@ -22,7 +22,7 @@ use super::mailbox::{self, Letters, Mail, Post};
 use super::metrics::Metrics;
 use super::outbound::event_frames;
 use super::outbox::Bounds;
-use super::settings::{Audience, Playground, Protocol, Settings};
+use super::settings::{Audience, Playground, Protocol, Settings, store_kind};
 use super::shutdown::{self, Phase};
 use crate::chat::app::{self, Chat};
 use crate::chat::application::Application;
@@ -30,10 +30,13 @@ use crate::chat::command::Limits;
 use crate::chat::effect::{Committed, Outcome};
 use crate::chat::event;
 use crate::chat::limit::Rates;
-use crate::config::{Config, Environment, PresenceScope, StoreKind, limits};
+use crate::config::{Config, Environment, PresenceScope, limits};
 use crate::engineio::session::Timings;
 use crate::ids::CoreId;
-use crate::store::{self, StoreError, StoreSettings, Writer};
+use crate::store::{News, StoreError, StoreSettings, Writer};
+
+/// The part of the drain timeout in which the store may finish; the rest is for its answers to reach the clients.
+const STORES_SHARE: f64 = 0.7;
 
 /// How long a closed session waits for the poll that takes its last packets.
 const LINGER: Duration = Duration::from_secs(5);
@@ -87,7 +90,7 @@ impl Server {
         let writer = match &settings.store {
             Some(store) => {
                 let (post, directory) = (post.clone(), Arc::clone(&directory));
-                Some(Writer::start(store.clone(), move |outcomes| deliver(outcomes, &post, &directory))?)
+                Some(Writer::start(store.clone(), move |news| deliver(news, &post, &directory))?)
             }
             None => None,
         };
@@ -129,9 +132,11 @@ impl Server {
         let deadline = Instant::now() + self.shared.settings.drain_timeout;
         shutdown::tell_clients(&self.shared);
         if let Some(writer) = self.writer {
+            let flushed_by = Instant::now() + self.shared.settings.drain_timeout.mul_f64(STORES_SHARE);
+            let at_last = flushed_by + deadline.saturating_duration_since(flushed_by) / 2;
             // The store's answers travel through the cores' mailboxes before the letter that closes the sessions.
-            let drained = tokio::task::spawn_blocking(move || writer.shutdown());
-            if tokio::time::timeout_at(deadline.into(), drained).await.is_err() {
+            let drained = tokio::task::spawn_blocking(move || writer.shutdown(flushed_by));
+            if tokio::time::timeout_at(at_last.into(), drained).await.is_err() {
                 tracing::error!("the store did not finish in time; what it had not stored was not acknowledged");
             }
         }
@@ -163,10 +168,26 @@ async fn serve<A: Application>(
 
 /// What the store did, to whom it concerns: the room's sockets on every core that has some, then whoever asked. All of
 /// it goes through the same mailboxes in the order of the commits, which is what makes that order everybody's.
-fn deliver(outcomes: Vec<Outcome>, post: &Post, directory: &Directory) {
+fn deliver(news: News, post: &Post, directory: &Directory) {
     while post.is_congested() {
         std::thread::sleep(mailbox::PAUSE);
     }
+    match news {
+        News::Outcomes(outcomes) => deliver_outcomes(outcomes, post, directory),
+        News::Removed(seats) => {
+            for (room, user) in seats {
+                directory.expel(&user, &room);
+                for core in directory.watchers(&room).iter() {
+                    if let Some(mailbox) = post.of(core) {
+                        mailbox.post(Mail::Removed { room: room.clone(), user: user.clone() });
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn deliver_outcomes(outcomes: Vec<Outcome>, post: &Post, directory: &Directory) {
     for outcome in outcomes {
         let origin = outcome.origin;
         let news = match &outcome.result {
@@ -204,7 +225,7 @@ pub fn run(config: Config) -> Result<(), ServerError> {
         rooms_per_socket: limits::MAX_ROOMS_PER_SOCKET,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let server = Server::start(settings(config), move |core| Chat::new(core, chat))?;
         tracing::info!(address = %server.address(), "listening");
@@ -215,7 +236,10 @@ pub fn run(config: Config) -> Result<(), ServerError> {
             () = signals.next() => tracing::warn!("stopped at once, by a second signal"),
         }
         Ok(())
-    })
+    });
+    // A store that hangs must not keep the process.
+    runtime.shutdown_background();
+    result
 }
 
 fn rate(limit: Option<NonZeroU32>) -> u32 {
@@ -225,14 +249,10 @@ fn rate(limit: Option<NonZeroU32>) -> u32 {
 /// A chat server's settings, from its configuration.
 fn settings(config: Config) -> Settings {
     let is_development = config.environment == Environment::Development;
-    let kind = match config.store {
-        StoreKind::Memory => store::StoreKind::Memory,
-        StoreKind::Embedded => store::StoreKind::Sqlite { path: config.data_dir.join("alt.db") },
-    };
     let store = StoreSettings {
         open_rooms: config.open_rooms,
         persist_timeout: config.persist_timeout,
-        ..StoreSettings::new(kind)
+        ..StoreSettings::new(store_kind(&config.store, &config.data_dir))
     };
     Settings {
         listen: config.listen,

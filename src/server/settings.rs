@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::time::Duration;
 
 use super::gate::Gate;
 use super::outbox::Bounds;
-use crate::config::{Origins, Secret};
+use crate::config::{Messages, Origins, PostgresSettings, Secret, Stores, Structure};
 use crate::engineio::session::Timings;
-use crate::store::StoreSettings;
+use crate::store::{self, MessagesKind, StoreKind, StoreSettings, StructureKind};
 
 /// Who hears that a user comes and goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,4 +73,38 @@ pub struct Settings {
 pub struct Playground {
     /// Signs the page's tokens; `None` when only a public key is configured.
     pub secret: Option<Secret>,
+}
+
+/// Which store a configuration asks for. What is embedded is in one file, `alt.db` in `data_dir`.
+#[must_use]
+pub fn store_kind(stores: &Stores, data_dir: &Path) -> StoreKind {
+    let path = data_dir.join("alt.db");
+    match stores {
+        Stores::Memory => StoreKind::Memory,
+        Stores::Kept { structure: Structure::Embedded, messages: Messages::Embedded } => StoreKind::Sqlite { path },
+        Stores::Kept { structure, messages } => StoreKind::Split {
+            structure: match structure {
+                Structure::Embedded => StructureKind::Sqlite { path: path.clone() },
+                Structure::Postgres(postgres) => StructureKind::Postgres(postgres_settings(postgres)),
+            },
+            messages: match messages {
+                Messages::Embedded => MessagesKind::Sqlite { path },
+                Messages::Mongo(mongo) => {
+                    MessagesKind::Mongo(store::MongoSettings { uri: mongo.uri.reveal().to_owned() })
+                }
+            },
+        },
+    }
+}
+
+/// The same database, as the store takes it.
+#[must_use]
+pub fn postgres_settings(postgres: &PostgresSettings) -> store::PostgresSettings {
+    store::PostgresSettings {
+        host: postgres.host.clone(),
+        port: postgres.port,
+        database: postgres.database.clone(),
+        user: postgres.user.clone(),
+        password: postgres.password.as_ref().map(|password| password.reveal().to_owned()),
+    }
 }

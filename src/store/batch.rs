@@ -4,6 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::StoreSettings;
+
 /// The bounds that close a batch; whichever is reached first.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -16,8 +18,9 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Enough to share one fsync among many, small enough that a batch is written in a few milliseconds.
-    pub(super) const GROUP_COMMIT: Self = Self { records: 512, bytes: 1024 * 1024, age: Duration::from_millis(2) };
+    /// A batch that is written in a few milliseconds.
+    pub(super) const GROUP_COMMIT: Self =
+        Self { records: StoreSettings::BATCH_RECORDS, bytes: 1024 * 1024, age: Duration::from_millis(2) };
 }
 
 /// Collects items until a bound of [`Limits`] is reached. Push while it is not closed, then take.

@@ -2,19 +2,22 @@
 //!
 //! Owns conversations, members, the newest [`KEPT_MESSAGES`] messages of each room and the [`KEPT_CLIENT_IDS`] newest
 //! `clientMsgId`s. Beyond that it forgets: an older message cannot be acknowledged, `missed` says that it is not
-//! complete, and an older `clientMsgId` no longer prevents a second copy. Rooms are bounded by [`MAX_ROOMS`].
+//! complete, the history begins with the oldest that is kept, and an older `clientMsgId` no longer prevents a second
+//! copy. Rooms are bounded by [`MAX_ROOMS`].
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::StoreError;
 use super::stamp::Stamps;
+use super::{MAX_CONVERSATIONS, StoreError};
 use crate::chat::effect::{
-    Committed, Join, Joined, Missed, NewMessage, NewReceipt, ReceiptStatus, Receipted, RecordBody, Refusal,
+    Committed, History, Join, Joined, Missed, NewMessage, NewReceipt, Page, PageRequest, ReceiptStatus, Receipted,
+    RecordBody, Refusal,
 };
 use crate::chat::event::Message;
 use crate::ids::{RoomId, UserId};
 
+use super::page::PageBuilder;
 use super::reader::Reader;
 
 /// Messages kept of each room.
@@ -23,8 +26,6 @@ const KEPT_MESSAGES: usize = 1000;
 const KEPT_CLIENT_IDS: usize = 10_000;
 /// Rooms never end here; joining an unknown one beyond this many is refused as a full disk would be.
 const MAX_ROOMS: usize = 100_000;
-/// Conversations told to a user, as in the other stores.
-const MAX_CONVERSATIONS: usize = 1000;
 
 /// Everything there is, gone with the process.
 #[derive(Debug)]
@@ -64,13 +65,14 @@ impl Memory {
         Ok(memory)
     }
 
-    pub(super) fn apply(&mut self, bodies: &[RecordBody]) -> Vec<Result<Committed, Refusal>> {
+    pub(super) fn apply(&mut self, bodies: &[&RecordBody]) -> Vec<Result<Committed, Refusal>> {
         bodies
             .iter()
-            .map(|body| match body {
+            .map(|body| match *body {
                 RecordBody::Message(message) => self.message(message),
                 RecordBody::Receipt(receipt) => self.receipt(receipt).map(Committed::Receipt),
                 RecordBody::Join(join) => self.join(join).map(Committed::Joined),
+                RecordBody::History(history) => self.history(history),
                 RecordBody::Access { room, user } => {
                     member_room(&mut self.rooms, room, user).map(|_| Committed::Access)
                 }
@@ -162,6 +164,11 @@ impl Memory {
         })
     }
 
+    fn history(&mut self, history: &History) -> Result<Committed, Refusal> {
+        let room = member_room(&mut self.rooms, &history.room, &history.user)?;
+        Ok(Committed::History { room: history.room.clone(), page: room.page(&history.request) })
+    }
+
     /// Makes the user a member if the room lets them in.
     fn enter(&mut self, room: &RoomId, user: &UserId) -> Result<(), Refusal> {
         let known = self.rooms.len();
@@ -210,16 +217,23 @@ impl Room {
 
     /// What is kept after `since`, oldest first. Not complete when cut, or when older ones are forgotten.
     fn missed(&self, since: i64) -> Missed {
-        let mut bytes = 0;
-        let after = self.messages.iter().filter(|message| message.seq > since);
-        let fits = after.take(Missed::MAX_MESSAGES).take_while(|message| {
-            let first = bytes == 0;
-            bytes += message.content.len() + message.attachments.len();
-            first || bytes <= Missed::MAX_BYTES
-        });
-        let messages: Vec<Message> = fits.map(|message| Message::clone(message)).collect();
+        let request = PageRequest { before: None, after: Some(since), limit: Missed::MAX_MESSAGES };
+        let messages = self.page(&request).messages;
         let expected = self.last_seq.saturating_sub(since).max(0);
         Missed { complete: i64::try_from(messages.len()) == Ok(expected), messages }
+    }
+
+    /// A page of what is kept.
+    fn page(&self, request: &PageRequest) -> Page {
+        let first = request.after.map_or(0, |after| self.messages.partition_point(|message| message.seq <= after));
+        let end = request
+            .before
+            .map_or(self.messages.len(), |before| self.messages.partition_point(|message| message.seq < before));
+        let mut asked_for = self.messages.iter().skip(first).take(end.saturating_sub(first));
+        let mut page = PageBuilder::new(request);
+        let mut next = || if request.after.is_some() { asked_for.next() } else { asked_for.next_back() };
+        while next().is_some_and(|message| page.push(Message::clone(message))) {}
+        page.finish()
     }
 }
 
@@ -269,6 +283,13 @@ mod tests {
         let joined = memory.join(&join).unwrap();
         assert_eq!((joined.seq, joined.unread), (1001, 1000));
         assert!(joined.missed.unwrap().complete);
+        let oldest = PageRequest { before: Some(4), after: None, limit: 50 };
+        let Ok(Committed::History { page, .. }) =
+            memory.history(&History { room: room(), user: user("bob"), request: oldest })
+        else {
+            panic!("no page")
+        };
+        assert_eq!((page.messages.len(), page.has_more), (2, false), "the history begins with message 2");
         let receipt = NewReceipt {
             room: room(),
             user: user("bob"),

@@ -1,34 +1,64 @@
 //! Where messages, memberships and receipts live: records in, outcomes out.
 //!
 //! ```text
-//!  cores ── submit(Record) ──► queue (bounded: records and bytes) ──► lane thread ── Batcher ──► Memory | Sqlite
-//!                                                                        │                one transaction a batch
-//!  sink(Vec<Outcome>) ◄──────────────────────────────────────────────────┘
+//!  cores ── submit(Record) ──► queue (bounded: records and bytes) ──► lane thread ── Batcher ─┬─► Memory
+//!                                                                        │                   ├─► Sqlite  one file
+//!                                                                        │                   └─► Split
+//!  sink(News) ◄──────────────────────────────────────────────────────────┘      structure: Postgres | embedded
+//!                                                                               messages:  Mongo    | embedded
 //! ```
 //!
 //! Owns the queue before the store, the group commit, the seq of every conversation, the ids and times of messages,
-//! and the files on disk. Knows the vocabulary of [`crate::chat::effect`] and [`crate::chat::event`] and nothing else
-//! of the chat; knows no socket, no transport and no async runtime.
+//! the files on disk and the tables and documents in the databases. Knows the vocabulary of [`crate::chat::effect`] and
+//! [`crate::chat::event`] and nothing else of the chat; knows no socket and no transport. The databases' drivers have a
+//! small runtime of their own, and nothing else here is asynchronous.
 //!
 //! An [`Outcome`](crate::chat::effect::Outcome) with [`Committed`](crate::chat::effect::Committed) is handed out only
-//! after the commit: for SQLite that means written and synced.
+//! after the commit: for SQLite that means written and synced, for MongoDB `w: majority, j: true`, for PostgreSQL
+//! committed.
 
 mod batch;
+mod fault;
 mod lane;
 pub mod members;
 mod memory;
+mod messages;
+mod page;
 mod reader;
+#[cfg(test)]
+#[path = "../../tests/support/services.rs"]
+mod services;
+mod split;
 mod sqlite;
 mod stamp;
+mod structure;
 pub mod writer;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::chat::effect::Outcome;
 use crate::ids::{RoomId, UserId};
 
 pub use members::Members;
-pub use writer::{Health, Ticket, Writer, WriterHandle};
+pub use messages::MongoSettings;
+pub use structure::PostgresSettings;
+pub use writer::{Health, SideHealth, Ticket, Writer, WriterHandle};
+
+/// A user in a room.
+pub type Seat = (RoomId, UserId);
+
+/// What a store tells the server.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// What became of records, those of a room in the order of their commits.
+    Outcomes(Vec<Outcome>),
+    /// Somebody ended these memberships. May be told again, and of users who were not there.
+    Removed(Vec<Seat>),
+}
+
+/// Conversations told to a user: enough for any sidebar, and a bound on what one question costs.
+const MAX_CONVERSATIONS: usize = 1000;
 
 /// Which store a [`Writer`] writes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +68,37 @@ pub enum StoreKind {
     /// One SQLite file, made if missing together with its directory. One server process at a time.
     Sqlite {
         /// The file, `DATA_DIR/alt.db`.
+        path: PathBuf,
+    },
+    /// A side, or both, in a database of its own.
+    Split {
+        /// Where the members and the read state are.
+        structure: StructureKind,
+        /// Where the messages are.
+        messages: MessagesKind,
+    },
+}
+
+/// Where the members and the read state of [`StoreKind::Split`] are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StructureKind {
+    /// PostgreSQL.
+    Postgres(PostgresSettings),
+    /// As in [`StoreKind::Sqlite`].
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Where the messages of [`StoreKind::Split`] are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessagesKind {
+    /// MongoDB.
+    Mongo(MongoSettings),
+    /// As in [`StoreKind::Sqlite`].
+    Sqlite {
+        /// The file.
         path: PathBuf,
     },
 }
@@ -57,6 +118,11 @@ pub struct StoreSettings {
     /// `PERSIST_TIMEOUT_MS`: a record that waited longer is answered
     /// [`Unavailable`](crate::chat::effect::Refusal::Unavailable) and not stored.
     pub persist_timeout: Duration,
+    /// Records that may share one write, at least 1.
+    pub batch_records: usize,
+    /// How many batches may be on their way to databases at a time; a room always has the same lane. The embedded
+    /// stores have one.
+    pub lanes: usize,
     /// Made members at start, their conversations created closed where missing.
     pub members: Vec<(RoomId, UserId)>,
 }
@@ -69,6 +135,11 @@ impl StoreSettings {
     /// The contract's promise to answer every send: 10 s.
     pub const PERSIST_TIMEOUT: Duration = Duration::from_secs(10);
 
+    /// Enough to share one fsync among many, small enough that a batch is written in a few milliseconds.
+    pub const BATCH_RECORDS: usize = 512;
+    /// Enough to keep a database busy while others of its answers travel.
+    pub const LANES: usize = 4;
+
     /// The defaults for a store: closed rooms, no seeded members.
     #[must_use]
     pub fn new(kind: StoreKind) -> Self {
@@ -78,7 +149,31 @@ impl StoreSettings {
             queue_records: Self::QUEUE_RECORDS,
             queue_bytes: Self::QUEUE_BYTES,
             persist_timeout: Self::PERSIST_TIMEOUT,
+            batch_records: Self::BATCH_RECORDS,
+            lanes: Self::LANES,
             members: Vec::new(),
+        }
+    }
+}
+
+/// How long [`prepare`] waits for databases.
+const PREPARE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Makes the tables and indexes that a store needs, as starting a [`Writer`] does, and waits until they are there.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be opened or a database was not ready within 30 s; what an operator can do
+/// about a database that refuses is logged.
+pub fn prepare(kind: &StoreKind) -> Result<(), StoreError> {
+    let writer = Writer::start(StoreSettings::new(kind.clone()), |_| ())?;
+    let since = Instant::now();
+    loop {
+        let SideHealth { structure, messages } = writer.handle().health();
+        match [structure, messages].into_iter().find(|health| *health != Health::Ok) {
+            None => return Ok(()),
+            Some(_) if since.elapsed() < PREPARE_WITHIN => std::thread::sleep(Duration::from_millis(50)),
+            Some(Health::Degraded(reason) | Health::ReadOnly(reason)) => return Err(StoreError::NotReady(reason)),
+            Some(_) => return Err(StoreError::NotReady("it has stopped")),
         }
     }
 }
@@ -148,6 +243,15 @@ pub enum StoreError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// The address of MongoDB cannot be read. It is secret, so nothing of it is said.
+    #[error("MONGO_URI is no address of a MongoDB server; it looks like mongodb://user:password@host:27017/database")]
+    MongoUri,
+    /// A database did not become ready in time.
+    #[error("a database is not ready: {0}")]
+    NotReady(&'static str),
+    /// A database did not edit the memberships; nothing was changed.
+    #[error("the members cannot be edited: {0}")]
+    EditDatabase(String),
     /// The system gave no random bytes for message ids.
     #[error("the system's random source failed: {0}")]
     Random(getrandom::Error),

@@ -1,14 +1,18 @@
 //! How far one user is with one room: two watermarks and single receipts above them.
 //!
-//! The same rules as the tables `read_state` and `receipts` of the SQLite store.
+//! The same rules as the tables `read_state` and `receipts` of the SQLite store, and what every table keeps. Pure.
 
 use std::collections::BTreeMap;
 
 use crate::chat::effect::ReceiptStatus;
 
+/// Counting unread messages looks at no more than this many of the newest, one's own and those read singly included,
+/// so that a room full of one's own words costs no more than a few milliseconds to enter.
+pub(super) const MAX_UNREAD_STEPS: i64 = 10_000;
+
 /// One user in one room. `read <= delivered`, and each watermark is as high as it can be: the next message of
 /// somebody else above it lacks that receipt.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reader {
     delivered: i64,
     read: i64,
@@ -16,7 +20,32 @@ pub(super) struct Reader {
     single: BTreeMap<i64, ReceiptStatus>,
 }
 
+/// The number in the tables' column `level`; greater says more.
+pub(super) fn level(status: ReceiptStatus) -> i16 {
+    match status {
+        ReceiptStatus::Delivered => 1,
+        ReceiptStatus::Read => 2,
+    }
+}
+
+/// What the number in a column `level` says.
+pub(super) fn status(level: i16) -> ReceiptStatus {
+    if level >= 2 { ReceiptStatus::Read } else { ReceiptStatus::Delivered }
+}
+
 impl Reader {
+    /// A reader as a store keeps it.
+    pub(super) fn from_parts(delivered: i64, read: i64, single: BTreeMap<i64, ReceiptStatus>) -> Self {
+        let mut reader = Self { delivered, read, single };
+        reader.drop_covered();
+        reader
+    }
+
+    /// The receipts above the watermark of their status, by seq.
+    pub(super) fn single(&self) -> &BTreeMap<i64, ReceiptStatus> {
+        &self.single
+    }
+
     /// Everything of others up to here has that status.
     pub(super) fn watermark(&self, status: ReceiptStatus) -> i64 {
         match status {
@@ -39,7 +68,13 @@ impl Reader {
         self.watermark(status) >= seq || self.single.get(&seq).is_some_and(|single| *single >= status)
     }
 
-    /// Takes a receipt in. `others` are the seqs of the messages of others, ascending.
+    /// Where the watermark of a receipt's status is at least once it was taken in.
+    pub(super) fn reaches_at_least(&self, seq: i64, status: ReceiptStatus, up_to: bool) -> i64 {
+        if up_to { self.watermark(status).max(seq) } else { self.watermark(status) }
+    }
+
+    /// Takes a receipt in. `others` are the seqs of the messages of others, ascending, from
+    /// [`Self::reaches_at_least`] up to `last_seq`; there may be later ones.
     pub(super) fn raise(
         &mut self,
         seq: i64,
@@ -52,18 +87,22 @@ impl Reader {
             let single = self.single.entry(seq).or_insert(status);
             *single = status.max(*single);
         }
-        let reached = if up_to { seq } else { 0 };
+        let reached = self.reaches_at_least(seq, status, up_to);
         if status == ReceiptStatus::Read {
-            self.read = self.highest(self.read.max(reached), ReceiptStatus::Read, last_seq, others.clone());
+            self.read = self.highest(reached, ReceiptStatus::Read, last_seq, others.clone());
         }
         let delivered = self.delivered.max(self.read).max(reached);
         self.delivered = self.highest(delivered, ReceiptStatus::Delivered, last_seq, others);
+        self.drop_covered();
+    }
+
+    fn drop_covered(&mut self) {
         let (read, delivered) = (self.read, self.delivered);
         self.single.retain(|seq, status| *seq > read && (*seq > delivered || *status == ReceiptStatus::Read));
     }
 
     fn highest(&self, from: i64, status: ReceiptStatus, last: i64, mut others: impl Iterator<Item = i64>) -> i64 {
-        others.find(|seq| *seq > from && !self.has(*seq, status)).map_or(last, |lacking| lacking - 1)
+        others.find(|seq| *seq > from && !self.has(*seq, status)).map_or(last, |lacking| lacking - 1).max(from)
     }
 }
 

@@ -12,27 +12,29 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 
 use super::stamp::Stamps;
-use super::{Health, StoreError};
+use super::{Health, Seat, StoreError};
 use crate::chat::effect::{Committed, RecordBody, Refusal};
 use crate::ids::{RoomId, UserId};
 
+pub(super) mod changes;
+pub(super) mod file;
 pub(super) mod membership;
-mod messages;
-mod receipts;
+pub(super) mod messages;
+pub(super) mod readers;
+pub(super) mod receipts;
 pub(super) mod schema;
 #[cfg(test)]
 mod tests;
 
 use membership::MemberCache;
 
-/// The write-ahead log is copied into the database when this many of its pages (4 KiB each) wait for it: long enough
-/// that pages written again and again are copied once, short enough that a restart reads it in a moment.
-const CHECKPOINT_PAGES: i64 = 4000;
+/// How often edits of the members by another process are looked for. A look is one step in an index.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The open database of the one server that holds its lock.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub(super) struct Sqlite {
     open_rooms: bool,
     stamps: Stamps,
     members: MemberCache,
+    /// The latest edit of the members that was looked at, and when it was looked for.
+    edits_seen: (i64, Instant),
     health: Health,
 }
 
@@ -59,7 +63,7 @@ enum Plan {
 
 /// Who is to blame for an error of SQLite, and so what it costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Blame {
+pub(super) enum Blame {
     /// This record alone.
     Record,
     /// The moment: nothing of the batch can be written now.
@@ -69,7 +73,7 @@ enum Blame {
 }
 
 impl Blame {
-    fn of(error: &rusqlite::Error) -> Self {
+    pub(super) fn of(error: &rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Batch(Refusal::StorageFull, "the disk is full"),
             Some(ErrorCode::SystemIoFailure) => Self::File("writing or syncing the database failed"),
@@ -125,7 +129,16 @@ impl Sqlite {
         let now = stamps.now();
         let seeded = membership::add_all(&mut connection, members.iter().map(|(room, user)| (room, user)), now);
         seeded.map_err(|source| StoreError::Edit { path: path.into(), source })?;
-        Ok(Self { connection, _lock: lock, open_rooms, stamps, members: MemberCache::default(), health: Health::Ok })
+        let edits = changes::last(&connection).map_err(|source| StoreError::Open { path: path.into(), source })?;
+        Ok(Self {
+            connection,
+            _lock: lock,
+            open_rooms,
+            stamps,
+            members: MemberCache::default(),
+            edits_seen: (edits, Instant::now()),
+            health: Health::Ok,
+        })
     }
 
     pub(super) fn health(&self) -> Health {
@@ -133,7 +146,7 @@ impl Sqlite {
     }
 
     /// Stores a batch; one result for each record, in order. When it returns, what is stored is synced.
-    pub(super) fn apply(&mut self, bodies: &[RecordBody]) -> Vec<Result<Committed, Refusal>> {
+    pub(super) fn apply(&mut self, bodies: &[&RecordBody]) -> Vec<Result<Committed, Refusal>> {
         let mut plan = match self.health {
             Health::ReadOnly(_) | Health::Stopped => Plan::ReadOnly(Refusal::Unavailable),
             Health::Ok | Health::Degraded(_) => Plan::Together,
@@ -160,17 +173,13 @@ impl Sqlite {
         }
     }
 
-    /// Copies the log into the database when it has grown long. Here and not inside a commit, where SQLite would
-    /// ignore that it failed.
+    /// Keeps the log short.
     pub(super) fn tidy(&mut self) {
         if matches!(self.health, Health::ReadOnly(_)) {
             return;
         }
-        let result = self.waiting_pages("PRAGMA wal_checkpoint(NOOP)").and_then(|waiting| {
-            if waiting < CHECKPOINT_PAGES { Ok(0) } else { self.waiting_pages("PRAGMA wal_checkpoint(PASSIVE)") }
-        });
-        match result.map_err(|error| (Blame::of(&error), error)) {
-            Ok(_) => {}
+        match schema::shorten_log(&self.connection).map_err(|error| (Blame::of(&error), error)) {
+            Ok(()) => {}
             Err((Blame::File(reason), _)) => self.stop_writing(reason),
             Err((Blame::Batch(..) | Blame::Record, error)) => {
                 tracing::warn!(%error, "the write-ahead log could not be copied into the database; trying again later");
@@ -178,14 +187,29 @@ impl Sqlite {
         }
     }
 
-    /// Pages of the log that are not in the database yet.
-    fn waiting_pages(&self, checkpoint: &str) -> rusqlite::Result<i64> {
-        let mut statement = self.connection.prepare_cached(checkpoint)?;
-        let (logged, copied) = statement.query_row([], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;
-        Ok(logged - copied)
+    /// Who was removed by another process since this was asked last. Looked for twice a second at most.
+    pub(super) fn removed(&mut self) -> Vec<Seat> {
+        let (last, at) = self.edits_seen;
+        if at.elapsed() < LOOK_EVERY {
+            return Vec::new();
+        }
+        let mut removed = Vec::new();
+        match changes::since(&self.connection, last) {
+            Ok(changes) => {
+                self.edits_seen = (changes.last, Instant::now());
+                removed.extend(changes.seats.into_iter().filter(|(.., is_member)| !is_member));
+            }
+            Err(error) => {
+                self.edits_seen = (last, Instant::now());
+                tracing::warn!(%error, "the edits of members could not be read; trying again later");
+            }
+        }
+        // Who came back since stays.
+        removed.retain(|(room, user, _)| !matches!(membership::is_member(&self.connection, room, user), Ok(true)));
+        removed.into_iter().map(|(room, user, _)| (room, user)).collect()
     }
 
-    fn attempt(&mut self, bodies: &[RecordBody], plan: Plan) -> Result<Vec<Result<Committed, Refusal>>, Blame> {
+    fn attempt(&mut self, bodies: &[&RecordBody], plan: Plan) -> Result<Vec<Result<Committed, Refusal>>, Blame> {
         let may_write = !matches!(plan, Plan::ReadOnly(_)) && bodies.iter().any(|body| writes(body, self.open_rooms));
         // A transaction that began as a reader cannot always become a writer; one that writes says so at once.
         let begin = if may_write { "BEGIN IMMEDIATE" } else { "BEGIN" };
@@ -228,10 +252,7 @@ impl Sqlite {
     fn stop_writing(&mut self, reason: &'static str) {
         tracing::error!(reason, "the store is read-only from now on; check the disk, then start anew");
         self.health = Health::ReadOnly(reason);
-        // Closing would copy the log and sync once more.
-        if let Err(error) = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
-            tracing::error!(%error, "the log will be copied at the end");
-        }
+        schema::keep_log_on_close(&self.connection);
     }
 }
 
@@ -266,6 +287,7 @@ impl Attempt<'_> {
             RecordBody::Message(message) => self.message(message),
             RecordBody::Receipt(receipt) => self.receipt(receipt).map(Committed::Receipt),
             RecordBody::Join(join) => self.join(join).map(Committed::Joined),
+            RecordBody::History(history) => self.history(history),
             RecordBody::Access { room, user } => self.require_member(room, user).map(|()| Committed::Access),
             RecordBody::Conversations { user } => self.conversations(user).map(Committed::Conversations),
         }
@@ -298,21 +320,21 @@ fn writes(body: &RecordBody, open_rooms: bool) -> bool {
     match body {
         RecordBody::Message(_) | RecordBody::Receipt(_) => true,
         RecordBody::Join(_) => open_rooms,
-        RecordBody::Access { .. } | RecordBody::Conversations { .. } => false,
+        RecordBody::History(_) | RecordBody::Access { .. } | RecordBody::Conversations { .. } => false,
     }
 }
 
-fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+pub(super) fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute([]).map(drop)
 }
 
 /// The advisory lock beside the file that one server at a time may hold; editing members needs none. The system frees
 /// it when the process is killed.
 #[derive(Debug)]
-struct ServerLock(File);
+pub(super) struct ServerLock(File);
 
 impl ServerLock {
-    fn take(path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
         let mut name = path.as_os_str().to_owned();
         name.push(".lock");
         let name = PathBuf::from(name);
@@ -336,7 +358,7 @@ impl Drop for ServerLock {
 }
 
 /// SQLite keeps signed integers; a seq never gets near the limit, a `since` from the network might.
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

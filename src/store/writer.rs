@@ -1,17 +1,24 @@
-//! The queue before the store: who may put a record in, and what becomes of it until the lane takes it.
+//! The queues before the store: who may put a record in, and what becomes of it until its lane takes it.
 //!
-//! Owns the bound on waiting records, the tickets and the writer's life (start, drain, stop). Knows nothing of how a
-//! batch is stored; that is the lane's.
+//! Owns the bound on waiting records, the tickets, which room goes to which lane, and the writer's life (start, drain,
+//! stop). Knows nothing of how a batch is stored; that is the lanes'.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::lane::{Backend, Lane};
-use super::{StoreError, StoreSettings};
-use crate::chat::effect::{Outcome, Record, Refusal};
+use super::memory::Memory;
+use super::split::{Databases, Vitals};
+use super::sqlite::Sqlite;
+use super::{News, StoreError, StoreKind, StoreSettings};
+use crate::chat::effect::{Record, RecordBody, Refusal};
+
+/// Where the store's news go.
+pub(super) type Sink = dyn Fn(News) + Send + Sync;
 
 /// How the store is doing, for `/readyz`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,34 +34,55 @@ pub enum Health {
     Stopped,
 }
 
-/// One store and its one lane thread. Dropping it is [`Writer::shutdown`].
+/// How each side of the store is doing. An embedded store has both in one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SideHealth {
+    /// Members and read state.
+    pub structure: Health,
+    /// Messages.
+    pub messages: Health,
+}
+
+/// One store and the threads of its lanes. Dropping it is [`Writer::shutdown`] without a deadline.
 #[derive(Debug)]
 pub struct Writer {
     handle: WriterHandle,
-    lane: Option<JoinHandle<()>>,
+    lanes: Vec<JoinHandle<()>>,
+    /// What the lanes share when the store is not a file of ours.
+    databases: Option<Databases>,
 }
 
 impl Writer {
-    /// Opens the store and starts its lane. `sink` is called on the lane's thread with the outcomes of each batch, in
-    /// the order of the records; it must not block for long and must not panic, or the lane ends.
+    /// Opens the store and starts its lanes. `sink` is called on the lanes' threads with the outcomes of each batch,
+    /// those of a room in the order of its records; it must not block for long and must not panic, or the lane ends.
+    /// Databases are not waited for: until they answer, records wait as for a store that is down.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be opened.
     pub fn start<S>(settings: StoreSettings, sink: S) -> Result<Self, StoreError>
     where
-        S: FnMut(Vec<Outcome>) + Send + 'static,
+        S: Fn(News) + Send + Sync + 'static,
     {
-        let backend = Backend::open(&settings)?;
-        let (sender, receiver) = mpsc::channel();
+        let sink: Arc<Sink> = Arc::new(sink);
+        let (backends, databases) = open(&settings, &sink)?;
+        let (senders, receivers): (Vec<_>, Vec<_>) = backends.iter().map(|_| mpsc::channel()).unzip();
         let shared = Arc::new(Shared {
-            sender: RwLock::new(Some(sender)),
+            senders: RwLock::new(senders),
+            by_room: RandomState::new(),
             records: Budget::new(settings.queue_records),
             bytes: Budget::new(settings.queue_bytes),
             health: Mutex::new(Health::Ok),
+            deadline: OnceLock::new(),
         });
-        let lane = Lane::new(backend, receiver, Arc::clone(&shared), settings.persist_timeout, sink);
-        let thread = std::thread::Builder::new().name("store".into()).spawn(move || lane.run());
-        Ok(Self { handle: WriterHandle(shared), lane: Some(thread.map_err(StoreError::Thread)?) })
+        let mut writer = Self { handle: WriterHandle { shared, databases: None }, lanes: Vec::new(), databases };
+        writer.handle.databases = writer.databases.as_ref().map(Databases::vitals);
+        for (backend, receiver) in backends.into_iter().zip(receivers) {
+            let shared = Arc::clone(&writer.handle.shared);
+            let lane = Lane::new(backend, receiver, shared, &settings, Arc::clone(&sink));
+            let thread = std::thread::Builder::new().name("store".into()).spawn(move || lane.run());
+            writer.lanes.push(thread.map_err(StoreError::Thread)?);
+        }
+        Ok(writer)
     }
 
     /// A handle for whoever submits records.
@@ -63,15 +91,22 @@ impl Writer {
         self.handle.clone()
     }
 
-    /// Closes the queue, lets the lane store and answer what is in it, and waits for its thread.
-    pub fn shutdown(mut self) {
+    /// Closes the queues, lets the lanes store and answer what is in them, and waits for their threads. What a database
+    /// has not taken by `deadline` is answered [`Refusal::Unavailable`].
+    pub fn shutdown(mut self, deadline: Instant) {
+        let _ = self.handle.shared.deadline.set(deadline);
         self.stop();
     }
 
     fn stop(&mut self) {
-        self.handle.0.sender.write().unwrap_or_else(PoisonError::into_inner).take();
-        if self.lane.take().is_some_and(|lane| lane.join().is_err()) {
-            tracing::error!("the store's thread ended by a panic");
+        self.handle.shared.senders.write().unwrap_or_else(PoisonError::into_inner).clear();
+        for lane in self.lanes.drain(..) {
+            if lane.join().is_err() {
+                tracing::error!("a thread of the store ended by a panic");
+            }
+        }
+        if let Some(databases) = self.databases.take() {
+            databases.close();
         }
     }
 }
@@ -82,25 +117,46 @@ impl Drop for Writer {
     }
 }
 
-/// The way into the store's queue, for any thread.
+/// The store and one backend for each of its lanes.
+fn open(settings: &StoreSettings, sink: &Arc<Sink>) -> Result<(Vec<Backend>, Option<Databases>), StoreError> {
+    Ok(match &settings.kind {
+        StoreKind::Memory => (vec![Backend::Memory(Memory::new(settings.open_rooms, &settings.members)?)], None),
+        StoreKind::Sqlite { path } => {
+            let sqlite = Sqlite::open(path, settings.open_rooms, &settings.members)?;
+            (vec![Backend::Sqlite(Box::new(sqlite))], None)
+        }
+        StoreKind::Split { structure, messages } => {
+            let databases = Databases::open(settings, structure, messages, Arc::clone(sink))?;
+            let splits =
+                (0..settings.lanes.max(1)).map(|_| databases.split().map(|split| Backend::Split(Box::new(split))));
+            (splits.collect::<Result<_, _>>()?, Some(databases))
+        }
+    })
+}
+
+/// The way into the store's queues, for any thread.
 #[derive(Clone, Debug)]
-pub struct WriterHandle(Arc<Shared>);
+pub struct WriterHandle {
+    shared: Arc<Shared>,
+    databases: Option<Arc<Vitals>>,
+}
 
 impl WriterHandle {
-    /// Queues a record without waiting for anything. Records submitted one after the other are handled in that order.
+    /// Queues a record without waiting for anything. Records of one room that are submitted one after the other are
+    /// handled in that order.
     ///
     /// # Errors
     /// [`Refusal::Busy`] when the queue is full by count or by weight, [`Refusal::Unavailable`] when the lane is gone.
     /// Then the record is not stored and no outcome comes.
     pub fn submit(&self, record: Record) -> Result<Ticket, Refusal> {
-        let sender = self.0.sender.read().unwrap_or_else(PoisonError::into_inner);
-        let sender = sender.as_ref().ok_or(Refusal::Unavailable)?;
+        let senders = self.shared.senders.read().unwrap_or_else(PoisonError::into_inner);
+        let sender = senders.get(self.shared.lane_of(&record.body, senders.len())).ok_or(Refusal::Unavailable)?;
         let weight = record.body.weight();
-        self.0.reserve(weight)?;
+        self.shared.reserve(weight)?;
         let ticket = Ticket::new();
         let queued = Queued { record, ticket: ticket.clone(), weight, since: Instant::now() };
         sender.send(queued).map_err(|_| {
-            self.0.release(1, weight);
+            self.shared.release(1, weight);
             Refusal::Unavailable
         })?;
         Ok(ticket)
@@ -108,28 +164,60 @@ impl WriterHandle {
 
     /// How the store is doing.
     #[must_use]
-    pub fn health(&self) -> Health {
-        *self.0.health.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn health(&self) -> SideHealth {
+        let lanes = *self.shared.health.lock().unwrap_or_else(PoisonError::into_inner);
+        match &self.databases {
+            Some(vitals) if lanes != Health::Stopped => vitals.both(),
+            _ => SideHealth { structure: lanes, messages: lanes },
+        }
     }
 
     /// Records that wait or are being stored, and what they weigh in bytes; for the metrics.
     #[must_use]
     pub fn queued(&self) -> (usize, usize) {
-        (self.0.records.used(), self.0.bytes.used())
+        (self.shared.records.used(), self.shared.bytes.used())
     }
 }
 
-/// What the handles and the lane share.
+/// What the handles and the lanes share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// `None` once the writer shuts down. Senders hold the lock for reading, so nothing is sent after the close.
-    sender: RwLock<Option<Sender<Queued>>>,
+    /// One for each lane; none once the writer shuts down. Whoever sends holds the lock for reading, so nothing is sent
+    /// after the close.
+    senders: RwLock<Vec<Sender<Queued>>>,
+    by_room: RandomState,
     records: Budget,
     bytes: Budget,
     health: Mutex<Health>,
+    /// From when on nothing more is tried.
+    deadline: OnceLock<Instant>,
 }
 
 impl Shared {
+    /// A room always has the same lane, and a user who asks about no room too.
+    fn lane_of(&self, body: &RecordBody, lanes: usize) -> usize {
+        let hash = match body {
+            _ if lanes <= 1 => return 0,
+            RecordBody::Conversations { user } => self.by_room.hash_one(user),
+            RecordBody::Message(_)
+            | RecordBody::Receipt(_)
+            | RecordBody::Join(_)
+            | RecordBody::History(_)
+            | RecordBody::Access { .. } => self.by_room.hash_one(body.room()),
+        };
+        usize::try_from(hash % (lanes as u64)).unwrap_or(0)
+    }
+
+    /// Whether the time to stop has come.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.deadline.get().is_some_and(|deadline| *deadline <= now)
+    }
+
+    /// A lane has ended. It takes the others with it, as far as anybody is told: a part of the rooms has no store.
+    pub(super) fn stopped(&self) {
+        self.set_health(Health::Stopped);
+    }
+
     fn reserve(&self, weight: usize) -> Result<(), Refusal> {
         if !self.records.take(1) {
             return Err(Refusal::Busy);
@@ -147,9 +235,12 @@ impl Shared {
         self.bytes.give(bytes);
     }
 
-    /// What [`WriterHandle::health`] says from now on.
+    /// What [`WriterHandle::health`] says from now on. A lane that has stopped stays stopped.
     pub(super) fn set_health(&self, health: Health) {
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
+        let mut current = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        if *current != Health::Stopped {
+            *current = health;
+        }
     }
 }
 

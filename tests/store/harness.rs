@@ -1,16 +1,23 @@
 //! A store under test: started from settings, asked questions, held still so that many records meet in one batch.
 
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use alt_ws::chat::effect::{
-    Committed, Join, Joined, NewMessage, NewReceipt, Origin, Outcome, ReceiptStatus, Receipted, Record, RecordBody,
-    Refusal,
+    Committed, History, Join, Joined, NewMessage, NewReceipt, Origin, Outcome, Page, PageRequest, ReceiptStatus,
+    Receipted, Record, RecordBody, Refusal,
 };
 use alt_ws::chat::event::Message;
 use alt_ws::ids::{ConnectionKey, CoreId, MessageId, NamespaceId, RoomId, SocketKey, UserId};
-use alt_ws::store::{StoreKind, StoreSettings, Writer};
+use alt_ws::store::{
+    Health, MessagesKind, MongoSettings, News, PostgresSettings, SideHealth, StoreKind, StoreSettings, StructureKind,
+    Writer,
+};
+
+#[path = "../support/services.rs"]
+mod services;
+pub(crate) use services::{shared_mongo, shared_postgres};
 
 /// How long an outcome may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,6 +44,32 @@ impl Subject {
         Self { settings: StoreSettings::new(StoreKind::Sqlite { path }), _directory: Some(directory) }
     }
 
+    /// Structure in PostgreSQL, messages in MongoDB.
+    pub fn databases() -> Self {
+        Self::split(postgres(), mongo(), None)
+    }
+
+    /// Structure in PostgreSQL, messages in the embedded file.
+    pub fn postgres_and_sqlite() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("alt.db");
+        Self::split(postgres(), MessagesKind::Sqlite { path }, Some(directory))
+    }
+
+    /// Structure in the embedded file, messages in MongoDB.
+    pub fn sqlite_and_mongo() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("alt.db");
+        Self::split(StructureKind::Sqlite { path }, mongo(), Some(directory))
+    }
+
+    fn split(structure: StructureKind, messages: MessagesKind, directory: Option<tempfile::TempDir>) -> Self {
+        let mut settings = StoreSettings::new(StoreKind::Split { structure, messages });
+        // One lane, so that records meet in one batch whatever their rooms are.
+        settings.lanes = 1;
+        Self { settings, _directory: directory }
+    }
+
     pub fn members(mut self, members: &[(&str, &str)]) -> Self {
         self.settings.members = members.iter().map(|(room_id, user_id)| (room(room_id), user(user_id))).collect();
         self
@@ -48,21 +81,54 @@ impl Subject {
     }
 
     pub fn start(&self) -> Running {
-        let (outcomes, received) = mpsc::channel::<Outcome>();
+        let (answers, received) = mpsc::channel::<Outcome>();
         let (held, is_held) = mpsc::channel();
         let (release, released) = mpsc::channel();
-        let sink = move |batch: Vec<Outcome>| {
-            for outcome in batch {
+        let released = Mutex::new(released);
+        let sink = move |news: News| {
+            let News::Outcomes(outcomes) = news else { return };
+            for outcome in outcomes {
                 if outcome.origin.request == HOLD {
                     let _ = held.send(());
-                    let _ = released.recv();
+                    let _ = released.lock().unwrap().recv();
                 } else {
-                    let _ = outcomes.send(outcome);
+                    let _ = answers.send(outcome);
                 }
             }
         };
-        Running { writer: Writer::start(self.settings.clone(), sink).unwrap(), received, is_held, release }
+        let writer = Writer::start(self.settings.clone(), sink).unwrap();
+        let since = Instant::now();
+        while writer.handle().health() != WELL {
+            assert!(since.elapsed() < PATIENCE, "{:?}", writer.handle().health());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Running { writer, received, is_held, release }
     }
+}
+
+const WELL: SideHealth = SideHealth { structure: Health::Ok, messages: Health::Ok };
+
+/// A new PostgreSQL database.
+pub fn postgres() -> StructureKind {
+    let postgres = shared_postgres();
+    let config: tokio_postgres::Config = postgres.url(&postgres.database()).parse().unwrap();
+    let host = match &config.get_hosts()[0] {
+        tokio_postgres::config::Host::Tcp(host) => host.clone(),
+        tokio_postgres::config::Host::Unix(folder) => folder.display().to_string(),
+    };
+    StructureKind::Postgres(PostgresSettings {
+        host,
+        port: config.get_ports().first().copied().unwrap_or(5432),
+        database: config.get_dbname().unwrap().to_owned(),
+        user: config.get_user().unwrap().to_owned(),
+        password: config.get_password().map(|password| String::from_utf8_lossy(password).into_owned()),
+    })
+}
+
+/// A new MongoDB database.
+pub fn mongo() -> MessagesKind {
+    let mongo = shared_mongo();
+    MessagesKind::Mongo(MongoSettings { uri: mongo.uri(&mongo.database()) })
 }
 
 pub struct Running {
@@ -98,7 +164,7 @@ impl Running {
 
     /// Shuts the writer down and returns the answers that came until then.
     pub fn shut_down(self) -> Vec<Answer> {
-        self.writer.shutdown();
+        self.writer.shutdown(Instant::now() + PATIENCE);
         self.received.try_iter().map(|outcome| outcome.result).collect()
     }
 
@@ -122,6 +188,13 @@ impl Running {
     pub fn join(&self, room_id: &str, user_id: &str, since: Option<i64>) -> Result<Joined, Refusal> {
         self.ask(join(room_id, user_id, since)).map(|committed| match committed {
             Committed::Joined(joined) => joined,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    pub fn page(&self, room_id: &str, user_id: &str, request: PageRequest) -> Result<Page, Refusal> {
+        self.ask(history(room_id, user_id, request)).map(|committed| match committed {
+            Committed::History { room: asked, page } if asked == room(room_id) => page,
             other => panic!("{other:?}"),
         })
     }
@@ -198,6 +271,10 @@ pub fn receipt(room_id: &str, user_id: &str, message: MessageId, status: Receipt
 
 pub fn join(room_id: &str, user_id: &str, since: Option<i64>) -> RecordBody {
     RecordBody::Join(Join { room: room(room_id), user: user(user_id), since })
+}
+
+pub fn history(room_id: &str, user_id: &str, request: PageRequest) -> RecordBody {
+    RecordBody::History(History { room: room(room_id), user: user(user_id), request })
 }
 
 pub fn access(room_id: &str, user_id: &str) -> RecordBody {

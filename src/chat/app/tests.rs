@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::auth::Claims;
-use crate::chat::effect::Joined;
+use crate::chat::effect::{Joined, Page};
 use crate::ids::{ConnectionKey, MessageId, NamespaceId, Timestamp};
 use crate::socketio::Args;
 
@@ -46,9 +46,13 @@ impl World {
     }
 
     fn send(&mut self, socket: SocketKey, name: &str, args: &str) -> Vec<Effect> {
+        self.send_with(socket, name, args, Some(AckId(1)))
+    }
+
+    fn send_with(&mut self, socket: SocketKey, name: &str, args: &str, ack: Option<AckId>) -> Vec<Effect> {
         let event = Event { name: name.into(), args: Args::from_raw(args), attachments: Vec::new() };
         let mut out = Vec::new();
-        self.chat.event(socket, event, Some(AckId(1)), self.now(), &mut out);
+        self.chat.event(socket, event, ack, self.now(), &mut out);
         out
     }
 
@@ -161,6 +165,40 @@ fn whoever_leaves_before_the_store_answered_is_not_in() {
 }
 
 #[test]
+fn whoever_is_no_member_any_more_is_out_at_once_on_every_device_and_told_so() {
+    let mut world = World::new();
+    let (one, other, bob) = (world.connect(1, "ada"), world.connect(2, "ada"), world.connect(3, "bob"));
+    [one, other, bob].into_iter().for_each(|socket| drop(world.join(socket, "r")));
+    world.send(one, "typing:start", "{\"roomId\":\"r\"}");
+    let on_its_way = world.send(other, "room:join", "{\"roomId\":\"s\"}");
+    let remove = |world: &mut World, room: &str| {
+        let (room, user) = (RoomId::from_text(room).unwrap(), UserId::from_text("ada").unwrap());
+        let mut out = Vec::new();
+        world.chat.removed(&room, &user, world.now(), &mut out);
+        out
+    };
+    let removed = remove(&mut world, "r");
+    assert_eq!(
+        summary(&removed),
+        [
+            "typing:user in r but Some(1), volatile",
+            "user:left in r but Some(1)",
+            "error to 1",
+            "user:left in r but Some(2)",
+            "error to 2"
+        ]
+    );
+    let Some(Effect::Emit { event, .. }) = removed.last() else { panic!("no error") };
+    assert!(event.args.contains("access_denied") && event.args.contains("\"roomId\":\"r\""), "{}", event.args);
+    assert_eq!(world.chat.members(&RoomId::from_text("r").unwrap()), [bob]);
+    assert!(remove(&mut world, "r").is_empty(), "told twice, done once");
+    assert_eq!(summary(&remove(&mut world, "s")), ["error to 2"]);
+    let joined = joined("s", &UserId::from_text("ada").unwrap());
+    world.answer(&only_record(on_its_way), Ok(Committed::Joined(joined)));
+    assert!(world.chat.members(&RoomId::from_text("s").unwrap()).is_empty(), "an answer from before lets nobody in");
+}
+
+#[test]
 fn a_socket_that_vanished_while_joining_is_in_no_room() {
     let mut world = World::new();
     let ada = world.connect(1, "ada");
@@ -169,7 +207,7 @@ fn a_socket_that_vanished_while_joining_is_in_no_room() {
     let user = UserId::from_text("ada").unwrap();
     let answered = world.answer(&only_record(asked), Ok(Committed::Joined(joined("r", &user))));
     assert_eq!(summary(&answered), ["unwatch r"]);
-    assert!(world.chat.sockets.is_empty() && world.chat.users.is_empty() && world.chat.pending.is_empty());
+    assert!(world.chat.sockets.is_empty() && world.chat.users.is_empty() && world.chat.requests.is_empty());
 }
 
 #[test]
@@ -196,6 +234,52 @@ fn a_message_is_answered_when_it_is_stored_and_echoes_its_names() {
         r#"{"tempId":7,"messageId":"010101010101010101010101","timestamp":"1970-01-01T00:00:00.000Z","seq":5,"clientMsgId":"c","roomId":"r"}"#
     );
     assert!(world.answer(&record, Ok(committed)).is_empty(), "a second answer to one request says nothing");
+}
+
+#[test]
+fn a_page_of_history_is_the_answer_and_nothing_else() {
+    let mut world = World::new();
+    let ada = world.connect(1, "ada");
+    let asked = world.send(ada, "message:history", r#"{"roomId":5,"before":9,"userId":"eve"}"#);
+    assert_eq!(summary(&asked), ["store"], "also where she has not joined: the store knows who is a member");
+    let record = only_record(asked);
+    let RecordBody::History(history) = &record.body else { panic!("no question") };
+    assert_eq!(history.user.as_str(), "ada", "the payload names nobody");
+    assert_eq!(history.request, PageRequest { before: Some(9), after: None, limit: 50 });
+    let new = NewMessage {
+        room: history.room.clone(),
+        user: history.user.clone(),
+        username: "Ada".into(),
+        content: "hi".into(),
+        kind: "text".into(),
+        attachments: "[]".into(),
+        temp_id: None,
+        client_msg_id: None,
+    };
+    let page = Page { messages: vec![new.stored(MessageId([1; 12]), -2, Timestamp(0))], has_more: true };
+    let answered = world.answer(&record, Ok(Committed::History { room: history.room.clone(), page }));
+    let [Effect::Ack { to, id: AckId(1), args, .. }] = &answered[..] else { panic!("{answered:?}") };
+    assert_eq!(*to, ada);
+    assert_eq!(
+        args,
+        r#"{"ok":true,"roomId":5,"messages":[{"_id":"010101010101010101010101","id":"010101010101010101010101","conversationId":5,"userId":"ada","username":"Ada","content":"hi","type":"text","attachments":[],"timestamp":"1970-01-01T00:00:00.000Z","delivered":false,"read":false,"seq":-2}],"hasMore":true}"#
+    );
+}
+
+#[test]
+fn history_without_a_callback_or_a_membership_is_refused() {
+    let mut world = World::new();
+    let eve = world.connect(1, "eve");
+    let asked = world.send_with(eve, "message:history", r#"{"roomId":"r"}"#, None);
+    let [Effect::Emit { event, .. }] = &asked[..] else { panic!("{asked:?}") };
+    assert_eq!(
+        event.args,
+        r#"{"message":"message:history needs an acknowledgement callback","code":"bad_request","event":"message:history","roomId":"r"}"#
+    );
+    let asked = world.send(eve, "message:history", r#"{"roomId":"r"}"#);
+    let answered = world.answer(&only_record(asked), Err(Refusal::NotMember));
+    assert_eq!(summary(&answered), ["error to 1", "ack false to 1"]);
+    assert!(world.chat.requests.is_empty());
 }
 
 #[test]

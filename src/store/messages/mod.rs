@@ -15,6 +15,7 @@ use crate::ids::{MessageId, RoomId, Timestamp, UserId};
 
 pub(super) use embedded::Embedded;
 pub(super) use mongo::Mongo;
+pub use mongo::MongoSettings;
 
 /// What a message got from us, kept with it until it is known to be stored: sent again it is the same message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +67,7 @@ pub(super) struct Mark {
     pub(super) which: Which,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Which {
     /// One message, numbered or not.
     One(MessageId),

@@ -5,12 +5,10 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::{Attempt, Fault};
+use super::{Attempt, Fault, messages};
 use crate::chat::effect::{Join, Joined, Refusal};
 use crate::ids::{RoomId, Timestamp, UserId};
-
-/// Conversations told to a user: enough for any sidebar, and a bound on what one question costs.
-const MAX_CONVERSATIONS: i64 = 1000;
+use crate::store::MAX_CONVERSATIONS;
 
 const IS_MEMBER: &str = "SELECT 1 FROM conversation_members WHERE conversation_id = ?1 AND user_id = ?2";
 const ROOM: &str = "SELECT open FROM conversations WHERE id = ?1";
@@ -70,7 +68,7 @@ impl Attempt<'_> {
         if let Some(member) = self.members.known.get(&key) {
             return Ok(*member);
         }
-        let member = self.connection.prepare_cached(IS_MEMBER)?.exists([room.as_str(), user.as_str()])?;
+        let member = is_member(self.connection, room, user)?;
         self.members.insert(key, member);
         Ok(member)
     }
@@ -81,13 +79,13 @@ impl Attempt<'_> {
         if !self.is_member(&join.room, &join.user)? {
             self.enter(&join.room, &join.user)?;
         }
-        let seq = self.last_seq(&join.room)?.ok_or(Refusal::NotMember)?;
+        let seq = messages::last_seq(self.connection, &join.room)?.ok_or(Refusal::NotMember)?;
         Ok(Joined {
             room: join.room.clone(),
             user: join.user.clone(),
             seq,
             unread: self.unread(&join.room, &join.user)?,
-            missed: join.since.map(|since| self.missed(&join.room, since, seq)).transpose()?,
+            missed: join.since.map(|since| self.missed(&join.room, since)).transpose()?,
         })
     }
 
@@ -95,32 +93,66 @@ impl Attempt<'_> {
         if !self.open_rooms {
             return Err(Refusal::NotMember.into());
         }
-        let open: Option<bool> =
-            self.connection.prepare_cached(ROOM)?.query_row([room.as_str()], |row| row.get(0)).optional()?;
-        if open == Some(false) {
+        if !is_open(self.connection, room)? {
             return Err(Refusal::NotMember.into());
         }
         self.writable()?;
         let now = self.stamps.now();
-        add(self.connection, room, user, true, now)?;
+        enter(self.connection, room, user, now)?;
         self.members.insert((room.clone(), user.clone()), true);
         Ok(())
     }
 
     /// The user's conversations, most recently joined first.
     pub(super) fn conversations(&self, user: &UserId) -> Result<Vec<RoomId>, Fault> {
-        let mut statement = self.connection.prepare_cached(CONVERSATIONS)?;
-        let rooms = statement.query_map(params![user.as_str(), MAX_CONVERSATIONS], |row| row.get::<_, String>(0))?;
-        // An id that no client can name was put there by another hand; it hides nothing from anybody.
-        let rooms: rusqlite::Result<Vec<_>> = rooms.map(|room| Ok(RoomId::from_text(&room?).ok())).collect();
-        Ok(rooms?.into_iter().flatten().collect())
+        Ok(conversations(self.connection, user)?)
     }
 }
 
+pub(in crate::store) fn is_member(connection: &Connection, room: &RoomId, user: &UserId) -> rusqlite::Result<bool> {
+    connection.prepare_cached(IS_MEMBER)?.exists([room.as_str(), user.as_str()])
+}
+
+/// Whether the room lets everybody in: it is open, or there is none.
+pub(in crate::store) fn is_open(connection: &Connection, room: &RoomId) -> rusqlite::Result<bool> {
+    let open = connection.prepare_cached(ROOM)?.query_row([room.as_str()], |row| row.get(0)).optional()?;
+    Ok(open.unwrap_or(true))
+}
+
+/// Makes the user a member; a missing conversation is created open.
+pub(in crate::store) fn enter(
+    connection: &Connection,
+    room: &RoomId,
+    user: &UserId,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    add(connection, room, user, true, now).map(drop)
+}
+
+/// The user's conversations, most recently joined first.
+pub(in crate::store) fn conversations(connection: &Connection, user: &UserId) -> rusqlite::Result<Vec<RoomId>> {
+    let mut statement = connection.prepare_cached(CONVERSATIONS)?;
+    let limit = i64::try_from(MAX_CONVERSATIONS).unwrap_or(i64::MAX);
+    let rooms = statement.query_map(params![user.as_str(), limit], |row| row.get::<_, String>(0))?;
+    // An id that no client can name was put there by another hand; it hides nothing from anybody.
+    let rooms: rusqlite::Result<Vec<_>> = rooms.map(|room| Ok(RoomId::from_text(&room?).ok())).collect();
+    Ok(rooms?.into_iter().flatten().collect())
+}
+
 fn add(connection: &Connection, room: &RoomId, user: &UserId, open: bool, now: Timestamp) -> rusqlite::Result<bool> {
+    create(connection, room, open, now)?;
     let now = super::signed(now.0);
-    connection.prepare_cached(CREATE)?.execute(params![room.as_str(), open, now])?;
     Ok(connection.prepare_cached(ADD)?.execute(params![room.as_str(), user.as_str(), now])? > 0)
+}
+
+/// Makes a conversation, unless it is there.
+pub(in crate::store) fn create(
+    connection: &Connection,
+    room: &RoomId,
+    open: bool,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    connection.prepare_cached(CREATE)?.execute(params![room.as_str(), open, super::signed(now.0)]).map(drop)
 }
 
 /// Makes users members, in one transaction; missing conversations are created closed. Tells for each whether it is new.

@@ -4,20 +4,18 @@
 //! client that acknowledges one by one leaves no rows behind, and a receipt says nothing new exactly when its message
 //! is at or below the watermark or has a row of its own.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Attempt, Fault, signed, unsigned};
 use crate::chat::effect::{Joined, NewReceipt, ReceiptStatus, Receipted, Refusal};
 use crate::ids::{RoomId, UserId};
-
-/// Counting unread messages looks at no more than this many of the newest, one's own and those read singly included,
-/// so that a room full of one's own words costs no more than a few milliseconds to enter.
-const MAX_UNREAD_STEPS: i64 = 10_000;
+use crate::store::reader::{MAX_UNREAD_STEPS, level};
 
 const TARGET: &str = "SELECT seq, user_id FROM messages WHERE id = ?1 AND room = ?2";
-const WATERMARKS: &str = "SELECT delivered_seq, read_seq FROM read_state WHERE conversation_id = ?1 AND user_id = ?2";
+pub(super) const WATERMARKS: &str =
+    "SELECT delivered_seq, read_seq FROM read_state WHERE conversation_id = ?1 AND user_id = ?2";
 const LEVEL: &str = "SELECT level FROM receipts WHERE room = ?1 AND user_id = ?2 AND seq = ?3";
-const RAISE: &str = "INSERT INTO receipts (room, user_id, seq, level) VALUES (?1, ?2, ?3, ?4)
+pub(super) const RAISE: &str = "INSERT INTO receipts (room, user_id, seq, level) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (room, user_id, seq) DO UPDATE SET level = max(level, excluded.level)";
 const FIRST_LACKING: &str = "SELECT seq FROM messages AS m WHERE room = ?1 AND seq > ?3 AND user_id <> ?2
     AND NOT EXISTS (SELECT 1 FROM receipts AS r
@@ -26,7 +24,7 @@ const FIRST_LACKING: &str = "SELECT seq FROM messages AS m WHERE room = ?1 AND s
 const SAVE_WATERMARKS: &str = "INSERT INTO read_state (conversation_id, user_id, delivered_seq, read_seq, updated_at)
     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (conversation_id, user_id) DO UPDATE
     SET delivered_seq = excluded.delivered_seq, read_seq = excluded.read_seq, updated_at = excluded.updated_at";
-const DROP_COVERED: &str = "DELETE FROM receipts WHERE room = ?1 AND user_id = ?2 AND seq <= ?3
+pub(super) const DROP_COVERED: &str = "DELETE FROM receipts WHERE room = ?1 AND user_id = ?2 AND seq <= ?3
     AND (level = 1 OR seq <= ?4)";
 const MARK_DELIVERED: &str = "UPDATE messages SET delivered = 1, delivered_at = ?5
     WHERE room = ?1 AND seq >= ?3 AND seq <= ?4 AND user_id <> ?2 AND delivered = 0";
@@ -60,14 +58,6 @@ impl Watermarks {
     }
 }
 
-/// The number in the column `level`; greater says more.
-fn level(status: ReceiptStatus) -> i64 {
-    match status {
-        ReceiptStatus::Delivered => 1,
-        ReceiptStatus::Read => 2,
-    }
-}
-
 impl Attempt<'_> {
     /// Stores a receipt, unless the user's state already says as much.
     pub(super) fn receipt(&mut self, receipt: &NewReceipt) -> Result<Receipted, Fault> {
@@ -96,11 +86,7 @@ impl Attempt<'_> {
     fn store_receipt(&self, receipt: &NewReceipt, seq: i64, old: Watermarks, now: i64) -> rusqlite::Result<()> {
         let (room, user) = (receipt.room.as_str(), receipt.user.as_str());
         let first = if receipt.up_to { old.of(receipt.status) + 1 } else { seq };
-        let mark = match receipt.status {
-            ReceiptStatus::Delivered => MARK_DELIVERED,
-            ReceiptStatus::Read => MARK_READ,
-        };
-        self.connection.prepare_cached(mark)?.execute(params![room, user, first, seq, now])?;
+        mark(self.connection, &receipt.room, &receipt.user, receipt.status, (first, seq), now)?;
         let reached = if receipt.up_to { seq } else { 0 };
         if !receipt.up_to {
             self.connection.prepare_cached(RAISE)?.execute(params![room, user, seq, level(receipt.status)])?;
@@ -127,7 +113,7 @@ impl Attempt<'_> {
             lacking.query_row(params![room, user, from, level(status)], |row| row.get(0)).optional()?;
         match lacking {
             Some(seq) => Ok(seq - 1),
-            None => self.connection.prepare_cached(super::messages::LAST_SEQ)?.query_row([room], |row| row.get(0)),
+            None => Ok(super::messages::last_seq(self.connection, &receipt.room)?.unwrap_or(0)),
         }
     }
 
@@ -141,7 +127,7 @@ impl Attempt<'_> {
 
     fn has_single(&self, receipt: &NewReceipt, seq: i64) -> rusqlite::Result<bool> {
         let key = params![receipt.room.as_str(), receipt.user.as_str(), seq];
-        let single: Option<i64> = self.connection.prepare_cached(LEVEL)?.query_row(key, |row| row.get(0)).optional()?;
+        let single: Option<i16> = self.connection.prepare_cached(LEVEL)?.query_row(key, |row| row.get(0)).optional()?;
         Ok(single.is_some_and(|single| single >= level(receipt.status)))
     }
 
@@ -152,4 +138,21 @@ impl Attempt<'_> {
         let limits = params![room.as_str(), user.as_str(), read, MAX_UNREAD_STEPS, signed(Joined::MAX_UNREAD)];
         Ok(unsigned(statement.query_row(limits, |row| row.get(0))?))
     }
+}
+
+/// Marks the messages of others from the first seq to the second; whether there was one without the mark.
+pub(in crate::store) fn mark(
+    connection: &Connection,
+    room: &RoomId,
+    user: &UserId,
+    status: ReceiptStatus,
+    (first, last): (i64, i64),
+    now: i64,
+) -> rusqlite::Result<bool> {
+    let sql = match status {
+        ReceiptStatus::Delivered => MARK_DELIVERED,
+        ReceiptStatus::Read => MARK_READ,
+    };
+    let marked = connection.prepare_cached(sql)?.execute(params![room.as_str(), user.as_str(), first, last, now])?;
+    Ok(marked > 0)
 }

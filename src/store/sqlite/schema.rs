@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::store::StoreError;
@@ -14,7 +15,7 @@ use crate::store::StoreError;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One step each from version `n` to `n + 1`. Never edited once released, only added to.
-const MIGRATIONS: [&str; 1] = [
+const MIGRATIONS: [&str; 2] = [
     // Times are milliseconds since the Unix epoch. Ids are text, so that 5 and "5" name the same room; the *_numeric
     // columns keep the form the client used. What lists and counts need stands before the columns that can be long.
     "CREATE TABLE conversations (
@@ -72,6 +73,25 @@ const MIGRATIONS: [&str; 1] = [
         level INTEGER NOT NULL CHECK (level IN (1, 2)),
         PRIMARY KEY (room, user_id, seq)
     ) STRICT, WITHOUT ROWID;",
+    // Who came and went lately, whoever wrote it: a server learns here what the command line did. Only the latest
+    // 10,000 are kept; the ids have no gaps, so whoever is further behind sees it.
+    "CREATE TABLE membership_changes (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        conversation_id TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        member INTEGER NOT NULL CHECK (member IN (0, 1))
+    ) STRICT;
+    CREATE TRIGGER conversation_members_added AFTER INSERT ON conversation_members BEGIN
+        INSERT INTO membership_changes (conversation_id, user_id, member)
+            VALUES (new.conversation_id, new.user_id, 1);
+    END;
+    CREATE TRIGGER conversation_members_removed AFTER DELETE ON conversation_members BEGIN
+        INSERT INTO membership_changes (conversation_id, user_id, member)
+            VALUES (old.conversation_id, old.user_id, 0);
+    END;
+    CREATE TRIGGER membership_changes_pruned AFTER INSERT ON membership_changes BEGIN
+        DELETE FROM membership_changes WHERE id <= new.id - 10000;
+    END;",
 ];
 
 /// Makes the directory that the file is to be in.
@@ -106,6 +126,33 @@ pub(in crate::store) fn connect(path: &Path) -> Result<Connection, StoreError> {
         .map_err(failed)?;
     migrate(&mut connection).map_err(failed)?;
     Ok(connection)
+}
+
+/// The write-ahead log is copied into the database when this many of its pages (4 KiB each) wait for it: long enough
+/// that pages written again and again are copied once, short enough that a restart reads it in a moment.
+pub(super) const CHECKPOINT_PAGES: i64 = 4000;
+
+/// Copies the log into the database when it has grown long. To be called outside of commits, inside of which SQLite
+/// would ignore that it failed.
+pub(in crate::store) fn shorten_log(connection: &Connection) -> rusqlite::Result<()> {
+    if waiting_pages(connection, "PRAGMA wal_checkpoint(NOOP)")? >= CHECKPOINT_PAGES {
+        waiting_pages(connection, "PRAGMA wal_checkpoint(PASSIVE)")?;
+    }
+    Ok(())
+}
+
+/// Pages of the log that are not in the database yet.
+pub(super) fn waiting_pages(connection: &Connection, checkpoint: &str) -> rusqlite::Result<i64> {
+    let mut statement = connection.prepare_cached(checkpoint)?;
+    let (logged, copied) = statement.query_row([], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;
+    Ok(logged - copied)
+}
+
+/// After a failed sync: closing must not copy the log and sync once more.
+pub(in crate::store) fn keep_log_on_close(connection: &Connection) {
+    if let Err(error) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
+        tracing::error!(%error, "the log will be copied at the end");
+    }
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
@@ -158,7 +205,7 @@ mod tests {
         let (_directory, path) = file();
         drop(connect(&path).unwrap());
         let connection = connect(&path).unwrap();
-        assert_eq!(version(&connection).unwrap(), 1);
+        assert_eq!(version(&connection).unwrap(), 2);
         for (pragma, expected) in
             [("synchronous", 2), ("foreign_keys", 0), ("wal_autocheckpoint", 0), ("busy_timeout", 5000)]
         {
@@ -172,7 +219,25 @@ mod tests {
         let (_directory, path) = file();
         connect(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
         let error = connect(&path).unwrap_err();
-        assert!(matches!(error, StoreError::Newer { found: 7, known: 1, .. }), "{error}");
+        assert!(matches!(error, StoreError::Newer { found: 7, known: 2, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_file_of_the_first_version_keeps_its_rows_and_learns_to_tell_changes() {
+        let (_directory, path) = file();
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        let add = "INSERT INTO conversation_members (conversation_id, user_id, joined_at) VALUES ('5', ?1, 0)";
+        old.execute(add, ["ann"]).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        drop(old);
+        let connection = connect(&path).unwrap();
+        assert_eq!(version(&connection).unwrap(), 2);
+        connection.execute(add, ["bob"]).unwrap();
+        let count = |table: &str| -> i64 {
+            connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!((count("conversation_members"), count("membership_changes")), (2, 1));
     }
 
     #[test]
@@ -194,8 +259,14 @@ mod tests {
             let lines = statement.query_map(rusqlite::params_from_iter(nulls), |row| row.get::<_, String>(3)).unwrap();
             lines.map(|line| line.unwrap() + "\n").collect()
         };
-        let queries = [super::super::messages::QUERIES, super::super::receipts::QUERIES].concat();
-        for sql in queries.into_iter().chain(super::super::membership::QUERIES.iter().copied()) {
+        let queries = [
+            super::super::messages::QUERIES,
+            super::super::receipts::QUERIES,
+            super::super::membership::QUERIES,
+            super::super::changes::QUERIES,
+            super::super::readers::QUERIES,
+        ];
+        for sql in queries.concat() {
             let plan = plan(sql);
             // What is scanned is the bounded subquery of the unread count.
             let scans = plan.lines().filter(|line| line.starts_with("SCAN"));

@@ -5,15 +5,14 @@
 mod embedded;
 mod postgres;
 
+use super::Seat;
 use super::fault::Fault;
 use super::reader::Reader;
 use crate::ids::{RoomId, Timestamp, UserId};
 
 pub(super) use embedded::Embedded;
-pub(super) use postgres::Postgres;
-
-/// A user in a room.
-pub(super) type Seat = (RoomId, UserId);
+pub use postgres::PostgresSettings;
+pub(super) use postgres::{NotEdited, Postgres};
 
 /// What somebody else changed in the memberships.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +28,8 @@ pub(super) enum Change {
 /// Where the structure is.
 #[derive(Debug)]
 pub(super) enum Structure {
-    Postgres(Postgres),
-    Embedded(Embedded),
+    Postgres(Box<Postgres>),
+    Embedded(Box<Embedded>),
 }
 
 impl Structure {
