@@ -8,7 +8,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
 RUN mkdir src benches \
  && touch src/lib.rs \
- && echo 'fn main() {}' | tee src/main.rs > benches/codecs.rs \
+ && echo 'fn main() {}' | tee src/main.rs benches/codecs.rs > benches/persistence.rs \
  && cargo build --locked --release --bin alt-ws \
  && rm -r src
 

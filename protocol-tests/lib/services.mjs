@@ -34,9 +34,11 @@ class Service {
     Object.assign(this, fields);
   }
 
+  /** Returns when it answers, which a server that recovers from a kill does some time after it listens. */
   async start() {
     this.process = this.#start();
-    await listening(this.process, this.port);
+    await until(this.process, () => isOpen(this.port));
+    await until(this.process, this.answers ?? (() => true));
     return this;
   }
 
@@ -113,8 +115,17 @@ export async function startPostgres() {
   const env = { DB_HOST: '127.0.0.1', DB_PORT: String(port), DB_NAME: 'postgres', DB_USER: 'postgres' };
   const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
   const psql = (sql) =>
-    execFileSync(join(programs, 'psql'), ['-d', url, '-At', '-v', 'ON_ERROR_STOP=1', '-c', sql], { encoding: 'utf8' });
-  return new Service(start, { env, url, port, psql, stopSignal: 'SIGQUIT' }).start();
+    execFileSync(join(programs, 'psql'), ['-d', url, '-At', '-v', 'ON_ERROR_STOP=1', '-c', sql], {
+      encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'],
+    });
+  const answers = () => {
+    try {
+      return psql('SELECT 1');
+    } catch {
+      return false; // it is still starting
+    }
+  };
+  return new Service(start, { env, url, port, psql, answers, stopSignal: 'SIGQUIT' }).start();
 }
 
 function bindir() {
@@ -146,14 +157,17 @@ export async function startMongo() {
   return new Service(() => new Process(program, args, {}, folder), { uri, port, stopSignal: 'SIGTERM' }).start();
 }
 
-/** Waits until somebody listens on the port. */
-async function listening(server, port) {
+/** Waits until it is so, as long as the server runs. */
+async function until(server, isSo) {
   for (const deadline = Date.now() + START_LIMIT; Date.now() < deadline && server.running; await pause(50)) {
-    const open = await new Promise((done) => {
-      const socket = connect(port, '127.0.0.1', () => done(true)).on('error', () => done(false));
-      socket.on('connect', () => socket.destroy());
-    });
-    if (open) return;
+    if (await isSo()) return;
   }
-  throw new Error(`nobody listens on port ${port}\n${server.tail()}`);
+  throw new Error(`the service is not there\n${server.tail()}`);
 }
+
+/** Whether somebody listens on the port. */
+const isOpen = (port) =>
+  new Promise((done) => {
+    const socket = connect(port, '127.0.0.1', () => done(true)).on('error', () => done(false));
+    socket.on('connect', () => socket.destroy());
+  });

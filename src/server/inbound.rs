@@ -400,17 +400,19 @@ impl<A: Application> State<A> {
     /// Answers the records that the store has had for too long. One that it has not begun with is taken back; of one
     /// that it has, the answer is that it is not known.
     pub(crate) fn expire_records(&mut self, now: Now) {
+        let mut unknown = 0_u32;
         while self.persisting.front().is_some_and(|(at, _, ticket)| *at <= now.instant || ticket.is_done()) {
-            let Some((_, origin, ticket)) = self.persisting.pop_front() else { return };
+            let Some((_, origin, ticket)) = self.persisting.pop_front() else { break };
             if ticket.is_done() {
                 continue;
             }
-            if !ticket.cancel() {
-                tracing::warn!("the store did not answer in time; a record's outcome is not known");
-            }
+            unknown += u32::from(!ticket.cancel());
             self.question_answered(origin.socket.connection, origin.request);
             let outcome = Outcome { origin, result: Err(Refusal::Unavailable) };
             self.app.outcome(outcome, Online::default(), now, &mut self.effects);
+        }
+        if unknown > 0 {
+            tracing::warn!(records = unknown, "the store did not answer in time; what became of these is not known");
         }
     }
 }

@@ -107,7 +107,6 @@ impl Insertion<'_, '_> {
             }
             match self.mongo.command(command).await.and_then(|reply| Answer::read(&reply, sent.len())) {
                 Ok(answer) => {
-                    if idle > 3 { tracing::warn!(idle, ?answer, last = ?self.last, first = ?sent.first(), n = sent.len(), draft = ?sent.get(answer.stopped.as_ref().map_or(0, |s| s.at)).and_then(|(i, s)| self.drafts.get(*i).map(|d| (s, d.new.client_msg_id.clone(), d.new.room.clone()))), "idle"); }
                     self.settle(&sent, &answer).await?;
                     most = MAX_DOCUMENTS;
                 }
