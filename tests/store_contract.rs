@@ -56,6 +56,7 @@ suite! {
     open_rooms_admit_whoever_joins_and_closed_ones_do_not
     conversations_are_listed_latest_first
     a_full_queue_is_busy_by_count_and_by_weight_and_recovers
+    questions_leave_half_of_the_queue_to_what_is_to_be_stored
     a_cancelled_record_is_never_stored_nor_answered
     a_record_that_waited_too_long_is_unavailable
     shutdown_stores_what_is_queued_and_then_refuses
@@ -453,6 +454,10 @@ fn a_full_queue_is_busy_by_count_and_by_weight_and_recovers(subject: Subject) {
     let store = subject.start();
     let handle = store.writer.handle();
     let fill = |size: usize| {
+        // Room is made after the sink returned, so the last outcome is seen a moment before.
+        while handle.queued() != (0, 0) {
+            std::thread::yield_now();
+        }
         let hold = store.hold();
         let submit = |request| handle.submit(record(request, text("r", "ann", &"x".repeat(size))));
         let taken = (0..100).take_while(|request| submit(*request).is_ok()).count() as u64;
@@ -465,9 +470,20 @@ fn a_full_queue_is_busy_by_count_and_by_weight_and_recovers(subject: Subject) {
     assert_eq!(fill(2990), 3, "256 bytes for the held record, 258 and the content for each");
     assert_eq!(fill(1), 9);
     assert!(store.is_quiet());
-    // Room is made after the sink returned, so the last outcome is seen a moment before.
-    while handle.queued() != (0, 0) {
-        std::thread::yield_now();
+}
+
+fn questions_leave_half_of_the_queue_to_what_is_to_be_stored(subject: Subject) {
+    let mut subject = pair(subject);
+    subject.settings.queue_records = 10;
+    let store = subject.start();
+    let handle = store.writer.handle();
+    let hold = store.hold();
+    let ask = |request| handle.submit(record(request, conversations("ann")));
+    assert_eq!((0..100).take_while(|request| ask(*request).is_ok()).count(), 4, "the held record is the fifth");
+    assert!(handle.submit(record(4, text("r", "ann", "x"))).is_ok());
+    drop(hold);
+    for request in 0..5 {
+        assert!(store.next(request).is_ok());
     }
 }
 

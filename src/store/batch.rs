@@ -54,6 +54,15 @@ impl<T> Batcher<T> {
         })
     }
 
+    /// Whether it would still be open with so many more items that weigh so much together.
+    pub(super) fn has_room(&self, items: usize, bytes: usize) -> bool {
+        self.items.len() + items < self.limits.records && self.bytes.saturating_add(bytes) < self.limits.bytes
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     /// The items in the order they were pushed; the batcher is empty and open again.
     pub(super) fn take(&mut self) -> Vec<T> {
         self.bytes = 0;

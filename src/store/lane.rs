@@ -1,12 +1,13 @@
 //! A lane: a thread that takes records from its queue, batches them, has them stored and hands out what became of them.
 //!
-//! Owns the order (a room always has the same lane), the records that a store could not settle yet, and the choice of
-//! store. Blocks; runs on a thread of its own.
+//! Owns the order (a room always has the same lane), the choice of store, and what becomes of records that it could not
+//! settle yet. Blocks; runs on a thread of its own.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use super::backlog::{self, Backlog, Chance, Kept};
 use super::batch::{Batcher, Limits};
 use super::memory::Memory;
 use super::messages::Stamp;
@@ -15,9 +16,6 @@ use super::sqlite::{self, Sqlite};
 use super::writer::{Queued, Shared, Sink, Ticket};
 use super::{Health, News, Seat, StoreSettings};
 use crate::chat::effect::{Committed, Origin, Outcome, Record, RecordBody, Refusal};
-
-/// A store does not tell when it could settle what it could not: it is asked again this soon.
-const RETRY_EVERY: Duration = Duration::from_millis(25);
 
 /// The stores there are.
 #[derive(Debug)]
@@ -60,6 +58,14 @@ impl Backend {
             Self::Memory(memory) => memory.apply(&bodies(jobs)).into_iter().map(Some).collect(),
             Self::Sqlite(sqlite) => sqlite.apply(&bodies(jobs)).into_iter().map(Some).collect(),
             Self::Split(split) => split.apply(jobs),
+        }
+    }
+
+    /// Whether there is a point in giving a record to the store now.
+    fn has_chance(&self, body: &RecordBody, trace: &Trace) -> bool {
+        match self {
+            Self::Memory(_) | Self::Sqlite(_) => true,
+            Self::Split(split) => split.has_chance(body, trace),
         }
     }
 
@@ -115,9 +121,8 @@ pub(super) struct Lane {
     shared: Arc<Shared>,
     persist_timeout: Duration,
     sink: Arc<Sink>,
-    batcher: Batcher<Queued>,
-    /// Taken, tried and not settled, in their order. Bounded by the queue, in whose count they stay.
-    kept: Vec<(Queued, Trace)>,
+    batcher: Batcher<Kept>,
+    backlog: Backlog,
 }
 
 impl Lane {
@@ -129,7 +134,15 @@ impl Lane {
         sink: Arc<Sink>,
     ) -> Self {
         let batcher = Batcher::new(Limits { records: settings.batch_records.max(1), ..Limits::GROUP_COMMIT });
-        Self { backend, queue, shared, persist_timeout: settings.persist_timeout, sink, batcher, kept: Vec::new() }
+        Self {
+            backend,
+            queue,
+            shared,
+            persist_timeout: settings.persist_timeout,
+            sink,
+            batcher,
+            backlog: Backlog::default(),
+        }
     }
 
     /// Serves the queue until it is closed and everything in it is answered.
@@ -142,17 +155,20 @@ impl Lane {
 
     /// Waits for work. `false` when there will be none.
     fn gather(&mut self) -> bool {
-        let wait = if self.kept.is_empty() { self.backend.tidies_every() } else { Some(RETRY_EVERY) };
+        let wait = if self.backlog.is_empty() { self.backend.tidies_every() } else { Some(backlog::LOOK_EVERY) };
         let first = match wait {
             Some(wait) => self.queue.recv_timeout(wait),
             None => self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
+        if self.backlog.is_due(Instant::now()) {
+            self.look_at_backlog();
+        }
         match first {
             Ok(first) => self.admit(first),
             Err(RecvTimeoutError::Timeout) => return true,
-            Err(RecvTimeoutError::Disconnected) if self.kept.is_empty() => return false,
+            Err(RecvTimeoutError::Disconnected) if self.backlog.is_empty() => return !self.batcher.is_empty(),
             Err(RecvTimeoutError::Disconnected) => {
-                std::thread::sleep(RETRY_EVERY);
+                std::thread::sleep(backlog::LOOK_EVERY);
                 return true;
             }
         }
@@ -166,24 +182,65 @@ impl Lane {
     }
 
     fn admit(&mut self, queued: Queued) {
-        if queued.ticket.take() {
-            let cost = cost(&queued.record.body);
-            self.batcher.push(queued, cost, Instant::now());
+        let kept = Kept { queued, trace: Trace::default() };
+        // Not taken while it waits behind others: it can still be taken back.
+        if self.backlog.holds(&kept.queued.record.body) {
+            self.backlog.push(kept);
         } else {
-            self.shared.release(1, queued.weight);
+            self.take(kept);
         }
     }
 
+    /// Puts a record in the batch, unless it was taken back.
+    fn take(&mut self, kept: Kept) {
+        let Queued { ticket, weight, record, .. } = &kept.queued;
+        if kept.trace.is_in_doubt() || ticket.take() {
+            let cost = cost(&record.body);
+            self.batcher.push(kept, cost, Instant::now());
+        } else {
+            self.shared.release(1, *weight);
+        }
+    }
+
+    /// Lets those go on who have a chance, as many as a batch takes, and answers those whose time is over.
+    fn look_at_backlog(&mut self) {
+        let now = Instant::now();
+        let is_over = self.shared.is_over(now);
+        let (mut records, mut bytes) = (0, 0);
+        let (ready, over) = self.backlog.look(now, |Kept { queued, trace }| {
+            let body = &queued.record.body;
+            if is_over || (!trace.is_in_doubt() && (queued.is_late(self.persist_timeout) || queued.ticket.is_done())) {
+                Chance::Over
+            } else if self.batcher.has_room(records, bytes) && self.backend.has_chance(body, trace) {
+                (records, bytes) = (records + 1, bytes + cost(body));
+                Chance::Now
+            } else {
+                Chance::Later
+            }
+        });
+        ready.into_iter().for_each(|kept| self.take(kept));
+        let mut outcomes = Vec::new();
+        let (mut records, mut bytes) = (0, 0);
+        for Kept { queued: Queued { record, ticket, weight, .. }, trace } in over {
+            (records, bytes) = (records + 1, bytes + weight);
+            if trace.is_in_doubt() || ticket.take() {
+                ticket.answer();
+                outcomes.push(Outcome { origin: record.origin, result: Err(Refusal::Unavailable) });
+            }
+        }
+        self.hand_out(outcomes, records, bytes);
+    }
+
     fn commit(&mut self) {
-        let kept = std::mem::take(&mut self.kept).into_iter();
-        let batch: Vec<_> = kept.chain(self.batcher.take().into_iter().map(|new| (new, Trace::default()))).collect();
+        let batch = self.batcher.take();
         if batch.is_empty() {
             return;
         }
         let is_over = self.shared.is_over(Instant::now());
         let (mut jobs, mut slips) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
-        for (Queued { record, ticket, weight, since }, trace) in batch {
-            let is_late = is_over || (since.elapsed() > self.persist_timeout && !trace.is_in_doubt());
+        for Kept { queued, trace } in batch {
+            let is_late = is_over || (queued.is_late(self.persist_timeout) && !trace.is_in_doubt());
+            let Queued { record, ticket, weight, since } = queued;
             slips.push(Slip { origin: record.origin, ticket, weight, since, is_late });
             if !is_late {
                 jobs.push(Job { body: record.body, trace });
@@ -191,14 +248,18 @@ impl Lane {
         }
         let answers = self.backend.apply(&mut jobs);
         let mut settled = jobs.into_iter().zip(answers);
-        let mut outcomes = Vec::with_capacity(slips.len());
+        let (mut outcomes, mut unsettled) = (Vec::with_capacity(slips.len()), Vec::new());
         let (mut records, mut bytes) = (0, 0);
         for Slip { origin, ticket, weight, since, is_late } in slips {
             let result = match if is_late { None } else { settled.next() } {
                 None => Err(Refusal::Unavailable),
                 Some((_, Some(result))) => result,
                 Some((Job { body, trace }, None)) => {
-                    self.kept.push((Queued { record: Record { origin, body }, ticket, weight, since }, trace));
+                    if !trace.is_in_doubt() {
+                        ticket.put_back();
+                    }
+                    let queued = Queued { record: Record { origin, body }, ticket, weight, since };
+                    unsettled.push(Kept { queued, trace });
                     continue;
                 }
             };
@@ -206,7 +267,12 @@ impl Lane {
             (records, bytes) = (records + 1, bytes + weight);
             outcomes.push(Outcome { origin, result });
         }
+        self.backlog.put_back(unsettled);
         self.report();
+        self.hand_out(outcomes, records, bytes);
+    }
+
+    fn hand_out(&self, outcomes: Vec<Outcome>, records: usize, bytes: usize) {
         if !outcomes.is_empty() {
             (self.sink)(News::Outcomes(outcomes));
         }

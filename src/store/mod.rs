@@ -17,6 +17,7 @@
 //! after the commit: for SQLite that means written and synced, for MongoDB `w: majority, j: true`, for PostgreSQL
 //! committed.
 
+mod backlog;
 mod batch;
 mod fault;
 mod lane;

@@ -20,7 +20,7 @@ use std::time::Instant;
 use tokio::runtime::{Handle, Runtime};
 
 use super::fault::Fault;
-use super::lane::{Answer, Job};
+use super::lane::{Answer, Job, Trace};
 use super::messages::{self, Draft, Fate, LastSeqs, Messages, Mongo, Stamp};
 use super::stamp::Stamps;
 use super::structure::{self, Change, Postgres, Structure};
@@ -154,6 +154,8 @@ impl Sides {
             (Ok(()), Side::Structure) => self.structure.ping().await,
             (Ok(()), Side::Messages) => self.messages.ping().await,
         }
+        // Who is late with a sign of life is down.
+        .map_err(Fault::without_patience)
     }
 
     /// Asks a side, unless it is known to be down, and takes note of how it is doing.
@@ -220,11 +222,13 @@ impl Due<'_> {
         *self.answer = Some(result);
     }
 
-    /// Nothing was done. What may help is tried again, the rest is refused.
+    /// Nothing was done, as far as is known. What may help is tried again, the rest is refused.
     fn fail(&mut self, fault: Fault) {
-        match fault {
-            Fault::Down(_) => {}
-            Fault::Full | Fault::Refused => self.settle(Err(fault.refusal())),
+        match (fault, Class::of(&self.job.body)) {
+            // A question that takes too long would the next time, too, and others wait behind it.
+            (Fault::Late(_), Class::Question | Class::Unordered) => self.settle(Err(fault.refusal())),
+            (Fault::Down(_) | Fault::Late(_), _) => {}
+            (Fault::Full | Fault::Refused, _) => self.settle(Err(fault.refusal())),
         }
     }
 }
@@ -233,6 +237,21 @@ impl Split {
     /// Stores a batch; one answer for each record, in order.
     pub(super) fn apply(&mut self, jobs: &mut [Job]) -> Vec<Answer> {
         self.runtime.clone().block_on(self.settle(jobs))
+    }
+
+    /// Whether the sides that a record needs are up. Costs no question to a database.
+    pub(super) fn has_chance(&self, body: &RecordBody, trace: &Trace) -> bool {
+        let sides = &self.sides;
+        let is_up = |side| sides.vitals.require(side).is_ok();
+        let may_be_admitted = trace.is_in_doubt()
+            || is_up(Side::Structure)
+            || seat(body).is_some_and(|seat| sides.membership.known(&seat, Instant::now()) != Known::Unknown);
+        may_be_admitted
+            && match body {
+                RecordBody::Message(_) | RecordBody::History(_) => is_up(Side::Messages),
+                RecordBody::Receipt(_) | RecordBody::Join(_) => is_up(Side::Messages) && is_up(Side::Structure),
+                RecordBody::Access { .. } | RecordBody::Conversations { .. } => true,
+            }
     }
 
     async fn settle(&mut self, jobs: &mut [Job]) -> Vec<Answer> {
@@ -246,7 +265,8 @@ impl Split {
             .filter_map(|(staged, is_admitted)| is_admitted.then_some(staged))
             .collect();
         dues.sort_by_key(|(stage, _)| *stage);
-        // Rooms that could be served no further: what comes later must not overtake.
+        // Rooms with a message that could not be stored: what comes later must not overtake it. A receipt or a question
+        // holds nobody up.
         let mut stuck: HashSet<RoomId> = HashSet::new();
         for stage in dues.chunk_by_mut(|(one, _), (other, _)| one == other) {
             for class in [Class::Unordered, Class::Message, Class::Receipt, Class::Question] {
@@ -260,7 +280,7 @@ impl Split {
                     Class::Receipt => self.store_receipts(&mut due).await,
                     Class::Question => self.sides.answer_questions(&mut due).await,
                 }
-                let unsettled = due.iter().filter(|due| due.answer.is_none() && class != Class::Unordered);
+                let unsettled = due.iter().filter(|due| due.answer.is_none() && class == Class::Message);
                 stuck.extend(unsettled.filter_map(|due| due.job.body.room().cloned()));
             }
         }
@@ -292,7 +312,7 @@ impl Split {
                         members.insert(seat, Ok(is_member));
                     }
                 }
-                Err(Fault::Down(_)) => {}
+                Err(Fault::Down(_) | Fault::Late(_)) => {}
                 Err(fault) => members.values_mut().filter(|known| known.is_err()).for_each(|known| *known = Err(fault)),
             }
         }
@@ -314,7 +334,7 @@ impl Split {
             match known {
                 Ok(false) => *answer = Some(Err(Refusal::NotMember)),
                 Err(fault @ (Fault::Full | Fault::Refused)) => *answer = Some(Err(fault.refusal())),
-                Ok(true) | Err(Fault::Down(_)) => {}
+                Ok(true) | Err(Fault::Down(_) | Fault::Late(_)) => {}
             }
             admitted.push(known == Ok(true));
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::lane::{Backend, Lane};
 use super::memory::Memory;
@@ -152,7 +152,7 @@ impl WriterHandle {
         let senders = self.shared.senders.read().unwrap_or_else(PoisonError::into_inner);
         let sender = senders.get(self.shared.lane_of(&record.body, senders.len())).ok_or(Refusal::Unavailable)?;
         let weight = record.body.weight();
-        self.shared.reserve(weight)?;
+        self.shared.reserve(&record.body, weight)?;
         let ticket = Ticket::new();
         let queued = Queued { record, ticket: ticket.clone(), weight, since: Instant::now() };
         sender.send(queued).map_err(|_| {
@@ -218,8 +218,17 @@ impl Shared {
         self.set_health(Health::Stopped);
     }
 
-    fn reserve(&self, weight: usize) -> Result<(), Refusal> {
-        if !self.records.take(1) {
+    /// Questions wait only while half of the places are free: those that wait for one side must not take the places of
+    /// what the other side could store.
+    fn reserve(&self, body: &RecordBody, weight: usize) -> Result<(), Refusal> {
+        let limit = match body {
+            RecordBody::Message(_) | RecordBody::Receipt(_) => self.records.limit,
+            RecordBody::Join(_)
+            | RecordBody::History(_)
+            | RecordBody::Access { .. }
+            | RecordBody::Conversations { .. } => self.records.limit.div_ceil(2),
+        };
+        if !self.records.take_within(1, limit) {
             return Err(Refusal::Busy);
         }
         if !self.bytes.take(weight) {
@@ -257,7 +266,11 @@ impl Budget {
     }
 
     fn take(&self, amount: usize) -> bool {
-        let within = |used: usize| used.checked_add(amount).filter(|sum| *sum <= self.limit);
+        self.take_within(amount, self.limit)
+    }
+
+    fn take_within(&self, amount: usize, limit: usize) -> bool {
+        let within = |used: usize| used.checked_add(amount).filter(|sum| *sum <= limit);
         self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, within).is_ok()
     }
 
@@ -279,6 +292,13 @@ pub(super) struct Queued {
     pub(super) since: Instant,
 }
 
+impl Queued {
+    /// Whether whoever sent it has been told by now that it was not stored.
+    pub(super) fn is_late(&self, persist_timeout: Duration) -> bool {
+        self.since.elapsed() > persist_timeout
+    }
+}
+
 /// Follows one record through the queue, so that whoever waits for it can give up.
 #[derive(Clone, Debug)]
 pub struct Ticket(Arc<AtomicU8>);
@@ -289,12 +309,12 @@ impl Ticket {
     const CANCELLED: u8 = 2;
     const ANSWERED: u8 = 3;
 
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Arc::new(AtomicU8::new(Self::QUEUED)))
     }
 
-    /// Takes the record back. `true`: the lane had not taken it; it never will be stored and no outcome comes (its
-    /// place in the queue is freed when the lane passes it). `false`: its outcome came or will come.
+    /// Takes the record back. `true`: the lane does not have it in hand; it never will be stored and no outcome comes
+    /// (its place in the queue is freed when the lane passes it). `false`: its outcome came or will come.
     #[must_use]
     pub fn cancel(&self) -> bool {
         self.leave_queue(Self::CANCELLED)
@@ -309,6 +329,11 @@ impl Ticket {
     /// The lane takes the record; `false` when it was cancelled.
     pub(super) fn take(&self) -> bool {
         self.leave_queue(Self::TAKEN)
+    }
+
+    /// The lane could do nothing with the record, which waits again and can be taken back.
+    pub(super) fn put_back(&self) {
+        self.0.store(Self::QUEUED, Ordering::Release);
     }
 
     /// The lane has an outcome for the record.

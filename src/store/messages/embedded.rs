@@ -63,6 +63,8 @@ impl Embedded {
             draft.stamp.in_doubt = None;
             match (&done, fate) {
                 (Ok(()), fate) => draft.fate = Some(fate),
+                // Rolled back, and its part of the log is written over.
+                (Err(Fault::Full), _) => {}
                 // A commit that failed may still be found in the log after a restart.
                 (Err(_), Fate::Stored(seq)) => draft.stamp.in_doubt = Some(seq),
                 (Err(_), Fate::Duplicate(_) | Fate::Refused(_)) => {}

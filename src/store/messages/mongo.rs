@@ -44,12 +44,15 @@ const READ: Duration = Duration::from_secs(3);
 /// Any write. The server itself gives up waiting for a majority a second earlier.
 const WRITE: Duration = Duration::from_secs(5);
 const MAJORITY: Duration = Duration::from_secs(4);
+/// How often the driver asks a server what it is. After an error that says that it is no primary any more, it is used
+/// again at the next time; the driver's own 10 s would make an outage of a moment one of ten seconds.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Making the indexes, which over an old collection takes a while; the server goes on when we stop waiting.
 const INDEXES: Duration = Duration::from_secs(30);
 /// Connections at most, unless the URI says otherwise: the lanes ask one thing at a time.
 const POOL: u32 = 16;
 
-const NOT_IN_TIME: Fault = Fault::Down("MongoDB did not answer in time");
+const NOT_IN_TIME: Fault = Fault::Late("MongoDB did not answer in time");
 
 /// The unique index that orders a room. Its condition is comparisons rather than `$exists`, because a planner must see
 /// in a query that it is about indexed documents only, and not every one concludes that from `$exists`.
@@ -162,6 +165,7 @@ impl Mongo {
             options.server_selection_timeout = Some(REACH);
             options.connect_timeout = Some(REACH);
             options.max_pool_size.get_or_insert(POOL);
+            options.heartbeat_freq.get_or_insert(HEARTBEAT);
             options.retry_writes = Some(false);
             options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
             options.read_concern = Some(ReadConcern::majority());
@@ -252,6 +256,7 @@ impl Mongo {
     fn fault(&self, error: &mongodb::error::Error) -> Fault {
         match Verdict::of(error) {
             Verdict::Down(reason) => Fault::Down(reason),
+            Verdict::Late(reason) => Fault::Late(reason),
             Verdict::Full => Fault::Full,
             Verdict::Operator(remedy) => self.complain(remedy),
             Verdict::Duplicate | Verdict::Refused => {

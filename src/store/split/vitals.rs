@@ -63,10 +63,10 @@ impl Vitals {
         }
     }
 
-    /// Takes note of an answer. One request that is refused says nothing about the side.
+    /// Takes note of an answer. One request that is refused, or takes too long, says nothing about the side.
     pub(super) fn note<T>(&self, side: Side, answer: Result<T, Fault>) -> Result<T, Fault> {
         match &answer {
-            Ok(_) | Err(Fault::Refused) => {}
+            Ok(_) | Err(Fault::Refused | Fault::Late(_)) => {}
             Err(Fault::Down(reason)) => self.vital(side).set(State::Down(reason)),
             Err(Fault::Full) => self.vital(side).set(State::Full),
         }
@@ -139,7 +139,8 @@ mod tests {
         vitals.stored(Side::Messages);
         assert_eq!(health(), Health::Ok);
         let _ = vitals.note::<()>(Side::Messages, Err(Fault::Refused));
-        assert_eq!(health(), Health::Ok, "one refused request says nothing about the side");
+        let _ = vitals.note::<()>(Side::Messages, Err(Fault::Late("a long question")));
+        assert_eq!(health(), Health::Ok, "one refused or long request says nothing about the side");
         let _ = vitals.note::<()>(Side::Messages, Err(Fault::Down("gone")));
         vitals.stored(Side::Messages);
         assert_eq!(vitals.require(Side::Messages), Err(Fault::Down("gone")));

@@ -16,7 +16,7 @@
 //! there one round trip earlier, without which two busy servers would not take turns. The insert that follows at once
 //! goes to the same primary and comes after what was read, so it stays or vanishes with it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use mongodb::bson::{Bson, Document, RawArrayBuf, RawDocumentBuf, doc, rawdoc};
@@ -27,14 +27,18 @@ use super::{COLLECTION, MAJORITY, Mongo, NOT_IN_TIME, document, ids, read};
 use crate::chat::effect::Refusal;
 use crate::chat::event::Message;
 use crate::ids::{MessageId, RoomId, UserId};
+use crate::store::StoreSettings;
 use crate::store::fault::Fault;
 use crate::store::messages::{Draft, Fate, LastSeqs};
 
 /// Documents in one command, and what they may weigh together: half of the largest command.
-const MAX_DOCUMENTS: usize = 500;
+const MAX_DOCUMENTS: usize = StoreSettings::BATCH_RECORDS;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// A server takes no document of 16 MiB; ours stay far below.
 const MAX_DOCUMENT: usize = 15 * 1024 * 1024;
+
+/// Users whose resends are looked for in one query.
+const USERS_AT_ONCE: usize = 100;
 
 /// What one call may take, when other servers write to the same rooms; then the rest waits for the next.
 const BUDGET: Duration = Duration::from_secs(8);
@@ -49,7 +53,9 @@ impl Mongo {
     ) -> Result<(), Fault> {
         self.ready().await?;
         let repeats = repeats(drafts);
-        Insertion { mongo: self, seqs, drafts, repeats, last: HashMap::new() }.run().await
+        let doubted = |(index, draft): (usize, &Draft<'_>)| draft.stamp.in_doubt.map(|_| index);
+        let doubted = drafts.iter().enumerate().filter_map(doubted).collect();
+        Insertion { mongo: self, seqs, drafts, repeats, doubted, last: HashMap::new() }.run().await
     }
 }
 
@@ -62,6 +68,9 @@ struct Insertion<'a, 'd> {
     drafts: &'a mut [Draft<'d>],
     /// Drafts that say the same as an earlier one: they get its answer.
     repeats: HashMap<usize, usize>,
+    /// Drafts whose command of an earlier call was never answered: it may run at any time, so they stay in doubt until they
+    /// are found, stored or refused, whatever is answered to a command of this call.
+    doubted: HashSet<usize>,
     /// The last seq of each room that is written to.
     last: HashMap<RoomId, i64>,
 }
@@ -87,7 +96,7 @@ struct Stopped {
 impl Insertion<'_, '_> {
     async fn run(mut self) -> Result<(), Fault> {
         if self.drafts.iter().any(|draft| draft.fate.is_none() && draft.stamp.in_doubt.is_some()) {
-            let stored = self.stored_ids().await?;
+            let stored = self.stored_ids(ReadConcern::majority()).await?;
             self.settle_stored(&stored);
         }
         let started = Instant::now();
@@ -113,10 +122,18 @@ impl Insertion<'_, '_> {
                 // One document can spoil the whole command: look for it by halves.
                 Err(Fault::Refused) if sent.len() > 1 => most = sent.len() / 2,
                 Err(Fault::Refused) => {
-                    let stored = self.stored_ids().await?;
+                    let stored = self.stored_ids(ReadConcern::majority()).await?;
                     self.settle_stored(&stored);
                     self.refuse(&sent);
                     most = MAX_DOCUMENTS;
+                }
+                Err(Fault::Full) => {
+                    // Some may have found room. What the primary does not have, it has not stored.
+                    let stored = self.stored_ids(ReadConcern::local()).await?;
+                    let absent = sent.iter().filter(|(index, _)| !self.is_among(*index, &stored));
+                    let absent: Vec<usize> = absent.map(|(index, _)| *index).collect();
+                    absent.into_iter().for_each(|index| self.undoubt(index));
+                    return Err(Fault::Full);
                 }
                 Err(fault) => return Err(fault),
             }
@@ -183,9 +200,10 @@ impl Insertion<'_, '_> {
 
     async fn settle(&mut self, sent: &[(usize, i64)], answer: &Answer) -> Result<(), Fault> {
         for (position, (index, seq)) in sent.iter().enumerate() {
-            let Some(draft) = self.drafts.get_mut(*index) else { continue };
-            draft.stamp.in_doubt = None;
-            if position < answer.stored {
+            if position >= answer.stored {
+                self.undoubt(*index);
+            } else if let Some(draft) = self.drafts.get_mut(*index) {
+                draft.stamp.in_doubt = None;
                 draft.fate = Some(Fate::Stored(*seq));
                 self.last.insert(draft.new.room.clone(), *seq);
                 self.seqs.set(&draft.new.room, *seq);
@@ -208,6 +226,7 @@ impl Insertion<'_, '_> {
             }
             Verdict::Full => Err(Fault::Full),
             Verdict::Down(reason) => Err(Fault::Down(reason)),
+            Verdict::Late(reason) => Err(Fault::Late(reason)),
             Verdict::Operator(remedy) => Err(self.mongo.complain(remedy)),
         }
     }
@@ -219,8 +238,11 @@ impl Insertion<'_, '_> {
         let rooms: Vec<RoomId> =
             open.iter().filter_map(|index| self.drafts.get(*index)).map(|draft| draft.new.room.clone()).collect();
         let rooms: Vec<RoomId> = self.last.keys().filter(|room| rooms.contains(room)).cloned().collect();
-        let (stored, firsts, last) =
-            tokio::try_join!(self.stored_ids(), self.first_sends(&open), self.last_seqs(&rooms))?;
+        let (stored, firsts, last) = tokio::try_join!(
+            self.stored_ids(ReadConcern::majority()),
+            self.first_sends(&open),
+            self.last_seqs(&rooms)
+        )?;
         self.settle_stored(&stored);
         for (index, first) in firsts {
             let Some(draft) = self.drafts.get_mut(index).filter(|draft| draft.fate.is_none()) else { continue };
@@ -234,12 +256,24 @@ impl Insertion<'_, '_> {
         Ok(())
     }
 
+    /// The command that this call sent a draft with was answered, and did not store it.
+    fn undoubt(&mut self, index: usize) {
+        if let Some(draft) = self.drafts.get_mut(index).filter(|_| !self.doubted.contains(&index)) {
+            draft.stamp.in_doubt = None;
+        }
+    }
+
+    fn is_among(&self, index: usize, stored: &HashMap<MessageId, i64>) -> bool {
+        self.drafts.get(index).is_some_and(|draft| stored.contains_key(&draft.stamp.id))
+    }
+
     /// The seqs of the drafts that are stored.
-    async fn stored_ids(&self) -> Result<HashMap<MessageId, i64>, Fault> {
+    async fn stored_ids(&self, concern: ReadConcern) -> Result<HashMap<MessageId, i64>, Fault> {
         let open = self.drafts.iter().filter(|draft| draft.fate.is_none());
         let open: Vec<Bson> = open.map(|draft| Bson::ObjectId(document::object_id(draft.stamp.id))).collect();
         let batch = u32::try_from(open.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let options = FindOptions::builder().projection(doc! {"seq": 1}).batch_size(batch).build();
+        let options =
+            FindOptions::builder().projection(doc! {"seq": 1}).batch_size(batch).read_concern(concern).build();
         let mut stored = HashMap::new();
         let query = self.mongo.find(doc! {"_id": {"$in": open}}, options, |document| {
             let id = document.get("_id").ok().flatten().and_then(document::message_id);
@@ -252,27 +286,40 @@ impl Insertion<'_, '_> {
 
     /// The messages that the users had sent before under the same `clientMsgId`, in either form of their ids.
     async fn first_sends(&self, open: &[usize]) -> Result<HashMap<usize, Message>, Fault> {
-        let (mut asked, mut questions) = (Vec::new(), Vec::new());
+        let mut by_user: HashMap<&UserId, Vec<&str>> = HashMap::new();
+        let mut asked: HashMap<(&UserId, &str), (usize, &Draft<'_>)> = HashMap::new();
         for index in open {
             let Some(draft) = self.drafts.get(*index) else { continue };
-            let Some(client_msg_id) = &draft.new.client_msg_id else { continue };
-            let user = ids::forms(draft.new.user.as_str());
-            questions.push(vec![
-                doc! {"$match": {"userId": {"$in": user}, "clientMsgId": client_msg_id}},
-                // One for each form; the draft itself may be one of them.
-                doc! {"$limit": 2},
-            ]);
-            asked.push((*index, draft));
+            let Some(client_msg_id) = draft.new.client_msg_id.as_deref() else { continue };
+            by_user.entry(&draft.new.user).or_default().push(client_msg_id);
+            asked.insert((&draft.new.user, client_msg_id), (*index, draft));
         }
+        let questions = by_user.into_iter().map(|(user, client_msg_ids)| {
+            let user = ids::forms(user.as_str());
+            doc! {"userId": {"$in": user}, "clientMsgId": {"$in": client_msg_ids}}
+        });
+        let questions: Vec<Document> = questions.collect();
         let mut firsts = HashMap::new();
-        let found = |question: usize, document: &mongodb::bson::RawDocument| {
-            let Some((index, draft)) = asked.get(question) else { return };
-            let message = document::decode(document, &draft.new.room);
-            if message.id != draft.stamp.id {
-                firsts.insert(*index, message);
-            }
-        };
-        self.mongo.ask(questions, ReadConcern::majority(), found).await?;
+        for some in questions.chunks(USERS_AT_ONCE) {
+            let batch = u32::try_from(2 * open.len() + 1).unwrap_or(u32::MAX);
+            let options = FindOptions::builder().batch_size(batch).build();
+            // Ours say in which room they are.
+            let Some(room) = open.first().and_then(|index| self.drafts.get(*index)).map(|draft| &draft.new.room) else {
+                break;
+            };
+            let query = self.mongo.find(doc! {"$or": some.to_vec()}, options, |document| {
+                let message = document::decode(document, room);
+                let key = message.client_msg_id.as_deref().map(|client_msg_id| (&message.user, client_msg_id));
+                // The draft itself may be among them.
+                if let Some((index, draft)) = key.and_then(|key| asked.get(&key))
+                    && message.id != draft.stamp.id
+                {
+                    firsts.insert(*index, message);
+                }
+                std::ops::ControlFlow::Continue(())
+            });
+            query.await?;
+        }
         Ok(firsts)
     }
 

@@ -57,6 +57,7 @@ impl Mongo {
                 Verdict::Full => return Err(Fault::Full),
                 Verdict::Operator(remedy) => return Err(self.complain(remedy)),
                 // A rule of the collection, say, that old messages do not meet; the others are marked.
+                Verdict::Late(reason) => return Err(Fault::Late(reason)),
                 Verdict::Duplicate | Verdict::Refused => tracing::error!(code, "MongoDB refused to mark a message"),
             }
         }

@@ -7,6 +7,8 @@ use mongodb::error::{Error, ErrorKind};
 pub(super) enum Verdict {
     /// The moment's: not reached, no primary, going down, or an answer that leaves open what was done.
     Down(&'static str),
+    /// This request's: it took too long, or lost too many races.
+    Late(&'static str),
     /// The disk's.
     Full,
     /// The operator's: who we are, or what the database already holds.
@@ -60,7 +62,7 @@ impl Verdict {
             }
             // Out of time or lost in a race on the server, write or read concern not reached, cursor gone.
             24 | 43 | 50 | 64 | 79 | 100 | 112 | 133 | 134 | 146 | 202 | 237 => {
-                Self::Down("MongoDB did not answer in time")
+                Self::Late("MongoDB did not answer in time")
             }
             // Internal and unknown errors: the server failed, whatever it was asked. SecantusDB, which has no code for a
             // full disk, says this when its disk is full.

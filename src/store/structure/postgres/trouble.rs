@@ -8,7 +8,7 @@ use tokio_postgres::Error;
 
 use crate::store::fault::Fault;
 
-pub(super) const LATE: Fault = Fault::Down("PostgreSQL did not answer in time");
+pub(super) const LATE: Fault = Fault::Late("PostgreSQL did not answer in time");
 const UNREACHED: Fault = Fault::Down("PostgreSQL cannot be reached");
 const CREDENTIALS: Fault = Fault::Down("PostgreSQL refuses the user or the password");
 const NO_DATABASE: Fault = Fault::Down("PostgreSQL has no such database");
@@ -40,7 +40,7 @@ impl Operator {
     /// What an error means that came while connecting or setting up. Never final: an operator can mend it meanwhile.
     pub(super) fn hindered(&self, error: &Error) -> Fault {
         let (fault, advice) = match (error.code().map(|code| code.code()), fault(error)) {
-            (_, fault @ (Fault::Down(_) | Fault::Full)) => return fault,
+            (_, fault @ (Fault::Down(_) | Fault::Late(_) | Fault::Full)) => return fault,
             (Some(code), Fault::Refused) if code.starts_with("28") => {
                 (CREDENTIALS, "check DB_USER and DB_PASS, and what the server allows from here without TLS")
             }
@@ -106,7 +106,7 @@ fn fault(error: &Error) -> Fault {
             Some("08") => UNREACHED,
             Some("57") => Fault::Down("PostgreSQL is starting or stopping"),
             Some("53" | "58") => Fault::Down("PostgreSQL is short of connections, memory or files"),
-            Some("40") => Fault::Down("PostgreSQL is busy with the same rows"),
+            Some("40") => Fault::Late("PostgreSQL is busy with the same rows"),
             _ => Fault::Refused,
         },
     }
