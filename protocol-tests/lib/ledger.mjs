@@ -11,6 +11,12 @@ import { saying } from './world.mjs';
 
 const folder = new URL('../out/', import.meta.url).pathname;
 /** Answers may be late by this much on a busy machine, beyond PERSIST_TIMEOUT_MS. */
+const GRACE = 1_500;
+/** What a sender waits after a refusal, whatever it is advised: these tests are about pressure. */
+const RETRY = 100;
+/** Every so many messages of others, everything up to there is marked as read. */
+const READS_EVERY = 40;
+
 /** As Map.groupBy, which Node 20 has not. */
 function groupBy(items, field) {
   const groups = new Map();
@@ -18,17 +24,15 @@ function groupBy(items, field) {
   return groups;
 }
 
-const GRACE = 1_500;
-/** What a sender waits after a refusal, whatever it is advised: these tests are about pressure. */
-const RETRY = 100;
-
 export class Ledger {
   sent = new Map(); // clientMsgId -> {room, content}
   acked = new Map(); // clientMsgId -> {messageId, seq}
   refused = {}; // code -> count
   shown = []; // {socket, seq, id, clientMsgId, room}
   worst = 0; // ms, of an answer
-  silent = 0; // sends without an answer in time, on a connection that lived
+  silent = 0; // sends and receipts without an answer in time, on a connection that lived
+  read = new Map(); // `room user` -> the greatest seq up to which reading was acknowledged
+  receipts = 0; // acknowledged
   complaints = [];
 
   constructor(name, persistTimeout) {
@@ -41,10 +45,23 @@ export class Ledger {
     appendFileSync(this.path, `${JSON.stringify({ at: performance.now(), what, ...fields })}\n`);
   }
 
-  answered(clientMsgId, answer, since) {
+  #timed(since) {
     const took = performance.now() - since;
     this.worst = Math.max(this.worst, took);
     if (took > this.limit) this.silent += 1;
+    return took;
+  }
+
+  receiptAnswered(room, userId, seq, answer, since) {
+    this.#timed(since);
+    if (!answer.ok) return;
+    this.receipts += 1;
+    const place = `${room} ${userId}`;
+    this.read.set(place, Math.max(this.read.get(place) ?? 0, seq));
+  }
+
+  answered(clientMsgId, answer, since) {
+    const took = this.#timed(since);
     if (answer.ok) {
       const { messageId, seq } = answer;
       const before = this.acked.get(clientMsgId);
@@ -56,14 +73,18 @@ export class Ledger {
     this.note('answer', { clientMsgId, took, ok: answer.ok, seq: answer.seq, code: answer.error?.code });
   }
 
-  /** Holds what clients know against what is stored: `stored` is a list of {id, room, seq, clientMsgId}. */
-  check(stored) {
+  /**
+   * Holds what clients know against what is stored: `stored` is a list of {id, room, seq, clientMsgId}, `readers` tells
+   * for each `room user` how far it has read.
+   */
+  check(stored, readers) {
     const counts = { lost: 0, phantom: 0, duplicate: 0, gap: 0, reordered: 0, silent: this.silent, unknown: 0 };
     const byClientId = groupBy(stored, 'clientMsgId');
     for (const [clientMsgId, { messageId, seq }] of this.acked) {
       const [message] = byClientId.get(clientMsgId) ?? [];
       if (message?.id !== messageId || message?.seq !== seq) counts.lost += 1;
     }
+    for (const [place, seq] of this.read) if (!(readers.get(place) >= seq)) counts.lost += 1;
     for (const copies of byClientId.values()) counts.duplicate += copies.length - 1;
     const byId = new Map(stored.map((m) => [m.id, m]));
     const seen = new Set();
@@ -97,6 +118,7 @@ export class Talker {
   constructor(ledger, url, claims, rooms, window = 8) {
     Object.assign(this, { ledger, claims, rooms, window });
     this.sessions = 0;
+    this.heard = 0;
     this.socket = io(url, {
       transports: ['websocket'], forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 300,
       auth: { token: sign(claims) },
@@ -104,7 +126,7 @@ export class Talker {
     this.socket.on('message:new', (m) => {
       const { _id: id, seq, clientMsgId, conversationId: room } = m;
       ledger.shown.push({ socket: `${claims.userId} ${this.sessions}`, id, seq, clientMsgId, room });
-      this.shownAt = performance.now();
+      if (m.userId !== claims.userId && ++this.heard % READS_EVERY === 0) this.#read(room, id, seq);
     });
     this.ready = new Promise((done) => (this.becomeReady = done));
     this.socket.on('connect', () => this.#enter());
@@ -143,6 +165,13 @@ export class Talker {
       this.#open.add(clientMsgId);
       this.#send(clientMsgId, session);
     }
+  }
+
+  #read(roomId, messageId, seq) {
+    const since = performance.now();
+    this.socket.emit('message:read', { roomId, messageId, upTo: true }, (answer) => {
+      this.ledger.receiptAnswered(roomId, this.claims.userId, seq, answer, since);
+    });
   }
 
   #send(clientMsgId, session) {

@@ -93,7 +93,8 @@ pub struct Origin {
     pub request: u64,
 }
 
-/// Work for the store. Records of one room are handled in the order they were submitted.
+/// Work for the store. Messages and joins of one room are handled in the order they were submitted; receipts and
+/// questions may be handled beside them.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// Where the outcome goes.

@@ -121,8 +121,8 @@ pub struct StoreSettings {
     pub persist_timeout: Duration,
     /// Records that may share one write, at least 1.
     pub batch_records: usize,
-    /// How many batches may be on their way to databases at a time; a room always has the same lane. The embedded
-    /// stores have one.
+    /// How many batches of messages may be on their way to databases at a time; a room always has the same lane. More
+    /// than one: receipts and questions have two others. The embedded stores have one for everything.
     pub lanes: usize,
     /// Made members at start, their conversations created closed where missing.
     pub members: Vec<(RoomId, UserId)>,

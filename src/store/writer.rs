@@ -17,6 +17,9 @@ use super::sqlite::Sqlite;
 use super::{News, StoreError, StoreKind, StoreSettings};
 use crate::chat::effect::{Record, RecordBody, Refusal};
 
+/// Lanes, besides those that keep the order of messages, for what has no order.
+const ASIDE_LANES: usize = 2;
+
 /// Where the store's news go.
 pub(super) type Sink = dyn Fn(News) + Send + Sync;
 
@@ -127,8 +130,8 @@ fn open(settings: &StoreSettings, sink: &Arc<Sink>) -> Result<(Vec<Backend>, Opt
         }
         StoreKind::Split { structure, messages } => {
             let databases = Databases::open(settings, structure, messages, Arc::clone(sink))?;
-            let splits =
-                (0..settings.lanes.max(1)).map(|_| databases.split().map(|split| Backend::Split(Box::new(split))));
+            let lanes = if settings.lanes > 1 { settings.lanes + ASIDE_LANES } else { 1 };
+            let splits = (0..lanes).map(|_| databases.split().map(|split| Backend::Split(Box::new(split))));
             (splits.collect::<Result<_, _>>()?, Some(databases))
         }
     })
@@ -142,8 +145,8 @@ pub struct WriterHandle {
 }
 
 impl WriterHandle {
-    /// Queues a record without waiting for anything. Records of one room that are submitted one after the other are
-    /// handled in that order.
+    /// Queues a record without waiting for anything. Messages and joins of one room that are submitted one after the other
+    /// are handled in that order, and so are receipts of one room.
     ///
     /// # Errors
     /// [`Refusal::Busy`] when the queue is full by count or by weight, [`Refusal::Unavailable`] when the lane is gone.
@@ -194,10 +197,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// A room always has the same lane, and a user who asks about no room too.
+    /// Messages and joins of a room always have the same lane, which keeps their order. Receipts and questions are about
+    /// what is stored already, and have lanes of their own where there are several: nobody's message waits for them.
     fn lane_of(&self, body: &RecordBody, lanes: usize) -> usize {
+        let Some(ordered) = lanes.checked_sub(ASIDE_LANES).filter(|ordered| *ordered > 0) else { return 0 };
         let hash = match body {
-            _ if lanes <= 1 => return 0,
             RecordBody::Conversations { user } => self.by_room.hash_one(user),
             RecordBody::Message(_)
             | RecordBody::Receipt(_)
@@ -205,7 +209,14 @@ impl Shared {
             | RecordBody::History(_)
             | RecordBody::Access { .. } => self.by_room.hash_one(body.room()),
         };
-        usize::try_from(hash % (lanes as u64)).unwrap_or(0)
+        let one_of = |lanes: usize| usize::try_from(hash % (lanes as u64)).unwrap_or(0);
+        match body {
+            RecordBody::Message(_) | RecordBody::Join(_) => one_of(ordered),
+            RecordBody::Receipt(_)
+            | RecordBody::History(_)
+            | RecordBody::Access { .. }
+            | RecordBody::Conversations { .. } => ordered + one_of(ASIDE_LANES),
+        }
     }
 
     /// Whether the time to stop has come.
