@@ -1,6 +1,6 @@
 # What can be done with this repository. `make run` needs a Rust toolchain and a C compiler; `make test` says what else.
 
-.PHONY: run test lint fmt kills bench bench-quick
+.PHONY: run test lint fmt kills faults bench bench-quick
 
 run: ## build, and start the server in development at http://localhost:3001
 	NODE_ENV=$${NODE_ENV:-development} cargo run --release --locked
@@ -20,6 +20,9 @@ fmt: ## format the code
 
 kills: ## 200 rounds of killing the server in a burst of messages (about a minute after the build)
 	KILL_ROUNDS=$${KILL_ROUNDS:-200} scripts/test.sh crash.test.mjs
+
+faults: ## FAULT_ROUNDS kills of each process under load, on the databases and embedded; writes docs/reliability.md (50 rounds: half an hour)
+	FAULT_ROUNDS=$${FAULT_ROUNDS:-50} KILL_ROUNDS=$${KILL_ROUNDS:-$${FAULT_ROUNDS:-50}} scripts/faults.sh
 
 bench: ## the codecs, then alt-ws beside the floor and its peers; writes docs/benchmarks.md (about 12 minutes, alone on the machine)
 	cargo bench --locked --bench codecs -- --quick

@@ -27,16 +27,17 @@ need npm npm
 need python3 python3-venv
 need strace strace
 
+# The servers that tests start, unless these variables name others (see tests/support/services.rs).
+[ -n "${PG_URL:-}" ] || need postgres postgresql
+services=protocol-tests/.services wanted=protocol-tests/python/services.txt
+if [ -z "${MONGO_URI:-}${SECANTUSD:-}" ] && [ $wanted -nt $services/complete ]; then
+  rm -rf $services
+  python3 -m venv $services || { echo "missing: venv of Python (Debian: apt-get install python3-venv)" >&2; exit 1; }
+  $services/bin/pip install --quiet --disable-pip-version-check -r $wanted
+  touch $services/complete
+fi
+
 if [ $# -eq 0 ]; then
-  # The servers that tests start, unless these variables name others (see tests/support/services.rs).
-  [ -n "${PG_URL:-}" ] || need postgres postgresql
-  services=protocol-tests/.services wanted=protocol-tests/python/services.txt
-  if [ -z "${MONGO_URI:-}${SECANTUSD:-}" ] && [ $wanted -nt $services/complete ]; then
-    rm -rf $services
-    python3 -m venv $services || { echo "missing: venv of Python (Debian: apt-get install python3-venv)" >&2; exit 1; }
-    $services/bin/pip install --quiet --disable-pip-version-check -r $wanted
-    touch $services/complete
-  fi
   cargo test --locked --quiet --all-targets
   cargo test --locked --quiet --doc
 fi
