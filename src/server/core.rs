@@ -212,7 +212,9 @@ impl<A: Application> State<A> {
         }
         self.expire_records(now);
         self.expire_departures(now);
-        while let Some((at, key)) = self.timers.pop_due(now.instant) {
+        // All that is due now, each once: what is due again at once waits for the next turn, and others get theirs.
+        let due: Vec<_> = std::iter::from_fn(|| self.timers.pop_due(now.instant)).collect();
+        for (at, key) in due {
             let Some(connection) = self.connections.get_mut(key) else { continue };
             if connection.scheduled == Some(at) {
                 connection.scheduled = None;

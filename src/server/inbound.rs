@@ -330,8 +330,10 @@ impl<A: Application> State<A> {
         let unfinished = connection.websocket.as_ref().and_then(|websocket| websocket.frames.unfinished_since());
         let is_late = |since: Instant| since + frame::MESSAGE_TIMEOUT <= now.instant;
         if connection.outbox.deadline(bounds).is_some_and(|deadline| deadline <= now.instant) {
-            self.overflowed.push(key);
-        } else if let Err(error) = upper {
+            // Settled when it is closed, not before: its deadline lies in the past until then.
+            return self.overflowed.push(key);
+        }
+        if let Err(error) = upper {
             tracing::debug!(reason = error.reason(), "connection timed out");
             connection.session.abort(CloseReason::Server(error.reason()));
         } else if unfinished.is_some_and(is_late) {

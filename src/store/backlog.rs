@@ -1,11 +1,13 @@
 //! Records that wait for a side of the store to come back, in their order.
 //!
-//! Owns which rooms have to wait with them: a message must not overtake an earlier one of its room, nor a question about
-//! where the room stands. Knows neither sides nor queues; whether a record has a chance is asked of the caller.
+//! Owns who has to wait with them. A message that may be stored already has its place in the room's order: until it is
+//! known which, nothing else of the room goes on. One that was never sent only keeps back what its author said later. Knows
+//! neither sides nor queues; whether a record has a chance is asked of the caller.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use super::Seat;
 use super::lane::Trace;
 use super::writer::Queued;
 use crate::chat::effect::RecordBody;
@@ -25,9 +27,43 @@ pub(super) struct Kept {
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     waiting: Vec<Kept>,
-    /// The rooms of the messages among them.
-    held: HashSet<RoomId>,
+    held: Held,
     looked: Option<Instant>,
+}
+
+/// Who waits for a message that could not be settled.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// Rooms with a message in doubt.
+    rooms: HashSet<RoomId>,
+    /// Authors of messages that were not sent.
+    seats: HashSet<Seat>,
+}
+
+impl Held {
+    /// Lets wait whoever must not overtake this record. Only messages hold others up.
+    pub(super) fn add(&mut self, body: &RecordBody, trace: &Trace) {
+        let RecordBody::Message(message) = body else { return };
+        if trace.is_in_doubt() {
+            self.rooms.insert(message.room.clone());
+        } else {
+            self.seats.insert((message.room.clone(), message.user.clone()));
+        }
+    }
+
+    /// Whether a record has to wait. A receipt is about a message that is stored already.
+    pub(super) fn holds(&self, body: &RecordBody) -> bool {
+        if self.rooms.is_empty() && self.seats.is_empty() {
+            return false;
+        }
+        match body {
+            RecordBody::Message(message) => {
+                self.rooms.contains(&message.room) || self.seats.contains(&(message.room.clone(), message.user.clone()))
+            }
+            RecordBody::Join(_) | RecordBody::History(_) => body.room().is_some_and(|room| self.rooms.contains(room)),
+            RecordBody::Receipt(_) | RecordBody::Access { .. } | RecordBody::Conversations { .. } => false,
+        }
+    }
 }
 
 /// What is to become of a record that waits.
@@ -46,20 +82,20 @@ impl Backlog {
         self.waiting.is_empty()
     }
 
-    /// Whether a record that comes now has to wait behind others of its room.
+    /// Whether a record that comes now has to wait behind others.
     pub(super) fn holds(&self, body: &RecordBody) -> bool {
-        follows(body).is_some_and(|room| self.held.contains(room))
+        self.held.holds(body)
     }
 
     /// Lets a record wait behind all others.
     pub(super) fn push(&mut self, kept: Kept) {
-        self.hold(&kept);
+        self.held.add(&kept.queued.record.body, &kept.trace);
         self.waiting.push(kept);
     }
 
     /// Records that were tried in vain wait again, before those that were not.
     pub(super) fn put_back(&mut self, tried: Vec<Kept>) {
-        tried.iter().for_each(|kept| self.hold(kept));
+        tried.iter().for_each(|kept| self.held.add(&kept.queued.record.body, &kept.trace));
         self.waiting.splice(0..0, tried);
     }
 
@@ -68,11 +104,10 @@ impl Backlog {
         !self.is_empty() && self.looked.is_none_or(|looked| now.saturating_duration_since(looked) >= LOOK_EVERY)
     }
 
-    /// Takes those out that go on, and those that are over, in their order. Records behind one of their room that stays
-    /// are asked about only whether they are over.
+    /// Takes those out that go on, and those that are over, in their order.
     pub(super) fn look(&mut self, now: Instant, mut chance: impl FnMut(&Kept) -> Chance) -> (Vec<Kept>, Vec<Kept>) {
         self.looked = Some(now);
-        self.held.clear();
+        self.held = Held::default();
         let (mut ready, mut over) = (Vec::new(), Vec::new());
         for kept in std::mem::take(&mut self.waiting) {
             let body = &kept.queued.record.body;
@@ -84,22 +119,6 @@ impl Backlog {
         }
         (ready, over)
     }
-
-    fn hold(&mut self, kept: &Kept) {
-        if let RecordBody::Message(message) = &kept.queued.record.body
-            && !self.held.contains(&message.room)
-        {
-            self.held.insert(message.room.clone());
-        }
-    }
-}
-
-/// The room whose messages a record may not overtake. A receipt is about a message that is stored already.
-fn follows(body: &RecordBody) -> Option<&RoomId> {
-    match body {
-        RecordBody::Message(_) | RecordBody::Join(_) | RecordBody::History(_) => body.room(),
-        RecordBody::Receipt(_) | RecordBody::Access { .. } | RecordBody::Conversations { .. } => None,
-    }
 }
 
 #[cfg(test)]
@@ -108,16 +127,19 @@ mod tests {
 
     use super::*;
     use crate::chat::effect::{Join, NewMessage, NewReceipt, Origin, ReceiptStatus, Record};
-    use crate::ids::{ConnectionKey, CoreId, MessageId, NamespaceId, SocketKey, UserId};
+    use crate::ids::{ConnectionKey, CoreId, MessageId, NamespaceId, SocketKey, Timestamp, UserId};
+    use crate::store::messages::Stamp;
     use crate::store::writer::Ticket;
 
-    /// `m5` is a message in room 5, `j5` a join, `r5` a receipt; the number of the request is its position.
+    /// `m5` is a message of Ann in room 5, `b5` one of Bob, `d5` one of Bob that is in doubt, `j5` a join, `r5` a receipt; the
+    /// number of the request is its position.
     fn records(words: &str) -> Vec<Kept> {
         let record = |(request, word): (u64, &str)| {
             let (kind, room) = word.split_at(1);
-            let (room, user) = (RoomId::from_text(room).unwrap(), UserId::from_text("ann").unwrap());
+            let user = if matches!(kind, "b" | "d") { "bob" } else { "ann" };
+            let (room, user) = (RoomId::from_text(room).unwrap(), UserId::from_text(user).unwrap());
             let body = match kind {
-                "m" => RecordBody::Message(NewMessage {
+                "m" | "b" | "d" => RecordBody::Message(NewMessage {
                     room,
                     user,
                     username: Arc::from("Ann"),
@@ -137,7 +159,8 @@ mod tests {
             let socket = SocketKey { connection, namespace: NamespaceId(0) };
             let record = Record { origin: Origin { core: CoreId(0), socket, request }, body };
             let queued = Queued { record, ticket: Ticket::new(), weight: 0, since: Instant::now() };
-            Kept { queued, trace: Trace::default() }
+            let stamp = Stamp { id: MessageId([0; 12]), timestamp: Timestamp(0), in_doubt: Some(1) };
+            Kept { queued, trace: Trace { stamp: (kind == "d").then_some(stamp), changed: false } }
         };
         (0..).zip(words.split(' ')).map(record).collect()
     }
@@ -147,14 +170,15 @@ mod tests {
     }
 
     #[test]
-    fn nothing_overtakes_a_message_of_its_room_and_other_rooms_do_not_wait() {
+    fn a_room_waits_for_a_message_in_doubt_and_an_author_for_what_was_not_sent() {
         // (records, those without a chance, those that go on)
-        let cases: [(&str, &[u64], &[u64]); 5] = [
-            ("m1 m1 m2 j1 r1", &[0], &[2, 4]),
-            ("m1 m1 m2 j1 r1", &[1], &[0, 2, 4]),
+        let cases: [(&str, &[u64], &[u64]); 6] = [
+            ("m1 m1 b1 m2 j1 r1", &[0], &[2, 3, 4, 5]),
+            ("m1 m1 b1", &[1], &[0, 2]),
+            ("d1 b1 m1 m2 j1 r1", &[0], &[3, 5]),
             ("j1 m1 m2", &[0], &[1, 2]),
             ("r1 m1 j1", &[0], &[1, 2]),
-            ("m1 m2 m1", &[], &[0, 1, 2]),
+            ("m1 d2 m1", &[], &[0, 1, 2]),
         ];
         for (words, hopeless, expected) in cases {
             let mut backlog = Backlog::default();
@@ -171,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_tried_in_vain_comes_first_and_holds_its_room() {
+    fn what_was_tried_in_vain_comes_first_and_holds_others_up() {
         let mut backlog = Backlog::default();
         let mut all = records("m1 m1 m2 m1");
         let late = all.pop().unwrap();

@@ -13,12 +13,13 @@
 //! that is down is kept and tried again, and what may have been stored is tried until that is known. Knows no SQL and
 //! no BSON.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::runtime::{Handle, Runtime};
 
+use super::backlog::Held;
 use super::fault::Fault;
 use super::lane::{Answer, Job, Trace};
 use super::messages::{self, Draft, Fate, LastSeqs, Messages, Mongo, Stamp};
@@ -28,7 +29,6 @@ use super::writer::Sink;
 use super::{MessagesKind, News, Seat, StoreError, StoreSettings, StructureKind};
 use crate::chat::effect::{Committed, RecordBody, Refusal};
 use crate::chat::event::Message;
-use crate::ids::RoomId;
 
 mod membership;
 mod order;
@@ -265,14 +265,12 @@ impl Split {
             .filter_map(|(staged, is_admitted)| is_admitted.then_some(staged))
             .collect();
         dues.sort_by_key(|(stage, _)| *stage);
-        // Rooms with a message that could not be stored: what comes later must not overtake it. A receipt or a question
-        // holds nobody up.
-        let mut stuck: HashSet<RoomId> = HashSet::new();
+        let mut held = Held::default();
         for stage in dues.chunk_by_mut(|(one, _), (other, _)| one == other) {
             for class in [Class::Unordered, Class::Message, Class::Receipt, Class::Question] {
-                let is_stuck = |due: &Due<'_>| due.job.body.room().is_some_and(|room| stuck.contains(room));
                 let now = stage.iter_mut().map(|(_, due)| due);
-                let mut due: Vec<_> = now.filter(|due| Class::of(&due.job.body) == class && !is_stuck(due)).collect();
+                let now = now.filter(|due| Class::of(&due.job.body) == class && !held.holds(&due.job.body));
+                let mut due: Vec<_> = now.collect();
                 match class {
                     _ if due.is_empty() => continue,
                     Class::Unordered => self.sides.answer_unordered(&mut due).await,
@@ -280,8 +278,8 @@ impl Split {
                     Class::Receipt => self.store_receipts(&mut due).await,
                     Class::Question => self.sides.answer_questions(&mut due).await,
                 }
-                let unsettled = due.iter().filter(|due| due.answer.is_none() && class == Class::Message);
-                stuck.extend(unsettled.filter_map(|due| due.job.body.room().cloned()));
+                let unsettled = due.iter().filter(|due| due.answer.is_none());
+                unsettled.for_each(|due| held.add(&due.job.body, &due.job.trace));
             }
         }
         answers

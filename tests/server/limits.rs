@@ -73,6 +73,21 @@ async fn typing_is_dropped_before_anything_else_and_the_outbox_is_bounded() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_fetch_what_waits_for_it_is_let_go_and_the_others_are_served() {
+    let server = start_with(|settings| {
+        settings.outbox.age = Duration::from_millis(300);
+        settings.cores = 1;
+    });
+    let lazy = Polling::join(server.address(), "lazy", "r").await;
+    let mut ann = Chatter::join(server.address(), "ann", "r").await;
+    ann.ask("message:send", json!({"roomId": "r", "content": "too old in a moment"})).await;
+    assert_eq!(ann.next("user:offline").await["userId"], "lazy");
+    assert!(lazy.is_gone().await);
+    let sent = ann.ask("message:send", json!({"roomId": "r", "content": "still served"})).await;
+    assert_eq!(sent["ok"], true);
+}
+
+#[tokio::test]
 async fn one_connection_too_many_of_an_address_is_closed_until_another_goes() {
     let server = start_with(|settings| settings.max_connections_per_ip = NonZeroU32::new(2));
     let mut websocket = Raw::open(server.address()).await;
