@@ -322,6 +322,29 @@ async fn without_ownership_of_the_table_changes_are_looked_for() {
 }
 
 #[tokio::test]
+async fn a_role_that_may_create_nothing_uses_what_another_made() {
+    let base = Base::new().await;
+    base.side().add_members(&room("5"), &[user("ann")]).await.unwrap();
+    let role = base.name();
+    base.run(&format!(
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC; CREATE ROLE {role} LOGIN;
+         GRANT SELECT ON conversation_members, alt_ws_migrations TO {role};
+         GRANT SELECT, INSERT, UPDATE, DELETE ON read_state, read_receipts TO {role}"
+    ))
+    .await;
+    let side = base.side_of(PostgresSettings { user: role.into(), ..base.settings() });
+    assert_eq!(side.ready().await, Ok(()));
+    let ann = [seat("5", "ann")];
+    assert_eq!(side.are_members(&ann).await.unwrap(), [true]);
+    side.save_readers(&[(ann[0].clone(), Reader::from_parts(1, 1, [].into()))], Timestamp(1)).await.unwrap();
+    // What is not as it was made here is the runner's to judge, and it may not even begin.
+    base.run("UPDATE alt_ws_migrations SET checksum = '1'").await;
+    let side = base.side_of(PostgresSettings { user: role.into(), ..base.settings() });
+    assert_eq!(side.ready().await, Err(trouble::UNFIT));
+    base.run(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}")).await;
+}
+
+#[tokio::test]
 async fn members_are_edited_from_the_command_line() {
     let base = Base::new().await;
     let side = base.side();
