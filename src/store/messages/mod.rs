@@ -114,7 +114,8 @@ impl Messages {
     pub(super) async fn ready(&self) -> Result<(), Fault> {
         match self {
             Self::Mongo(mongo) => mongo.ready().await,
-            Self::Embedded(embedded) => embedded.ready(),
+            // Asked by a task of the drivers' threads, while a lane may hold the file.
+            Self::Embedded(embedded) => tokio::task::block_in_place(|| embedded.ready()),
         }
     }
 

@@ -1,9 +1,14 @@
 //! The structure side of a store: who belongs where, and how far each has received and read.
 //!
 //! Owns the choice between PostgreSQL and the embedded file. Knows nothing of messages.
+//!
+//! The file blocks whoever asks it. Most who ask are lanes, which have threads of their own; what the drivers' tasks ask
+//! as well gives the thread's other tasks away meanwhile, so that one database's sockets do not wait for another's disk.
 
 mod embedded;
 mod postgres;
+
+use tokio::task::block_in_place;
 
 use super::Seat;
 use super::fault::Fault;
@@ -37,7 +42,7 @@ impl Structure {
     pub(super) async fn ready(&self) -> Result<(), Fault> {
         match self {
             Self::Postgres(postgres) => postgres.ready().await,
-            Self::Embedded(embedded) => embedded.ready(),
+            Self::Embedded(embedded) => block_in_place(|| embedded.ready()),
         }
     }
 
@@ -53,7 +58,7 @@ impl Structure {
     pub(super) async fn are_members(&self, seats: &[Seat]) -> Result<Vec<bool>, Fault> {
         match self {
             Self::Postgres(postgres) => postgres.are_members(seats).await,
-            Self::Embedded(embedded) => embedded.are_members(seats),
+            Self::Embedded(embedded) => block_in_place(|| embedded.are_members(seats)),
         }
     }
 
