@@ -17,6 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use tokio::runtime::{Handle, Runtime};
 
 use super::fault::Fault;
@@ -30,6 +31,7 @@ use crate::chat::effect::{Committed, RecordBody, Refusal};
 use crate::chat::event::Message;
 use crate::ids::RoomId;
 
+mod let_in;
 mod membership;
 mod order;
 mod questions;
@@ -43,7 +45,7 @@ use vitals::{PING_EVERY, PROBE_EVERY, Side};
 
 /// Threads of the drivers' runtime: sockets and BSON only, the lanes have threads of their own.
 const DRIVER_THREADS: usize = 2;
-/// Seats asked about at a time when changes were missed.
+/// Seats asked about at a time when changes were missed or many were removed.
 const SWEEP: usize = 1000;
 
 /// What all lanes of a split store share, and the drivers' runtime.
@@ -168,25 +170,45 @@ impl Sides {
 /// Keeps the memberships up to date with what others change, and tells who is out.
 async fn follow_changes(sides: Arc<Sides>, sink: Arc<Sink>) {
     loop {
-        let change = sides.structure.next_change().await;
-        sides.membership.change(&change);
-        match change {
-            Change::Added(_) => {}
-            Change::Removed(seat) => check_out(&sides, &*sink, seat).await,
-            Change::Missed => sweep(&sides, &*sink).await,
+        tokio::select! {
+            change = sides.structure.next_change() => take_in(&sides, &*sink, change).await,
+            displaced = sides.membership.displaced() => tell(&*sink, displaced),
         }
     }
 }
 
-/// A row of a table of another service may have had a twin; unless the user is known to be a member still, out.
-async fn check_out(sides: &Sides, sink: &Sink, seat: Seat) {
-    let still = sides.ask(Side::Structure, sides.structure.are_members(std::slice::from_ref(&seat))).await;
-    if still.as_deref() != Ok(&[true]) {
-        tell(sink, vec![seat]);
+/// Takes in a change and those that wait behind it, so that many removals together are asked about together.
+async fn take_in(sides: &Sides, sink: &Sink, change: Change) {
+    let (mut removed, mut missed) = (Vec::new(), false);
+    let mut next = Some(change);
+    let mut taken = 0;
+    while let Some(change) = next {
+        sides.membership.change(&change);
+        match change {
+            Change::Added(_) => {}
+            Change::Removed(seat) => removed.push(seat),
+            Change::Missed => missed = true,
+        }
+        taken += 1;
+        next = if taken < SWEEP { sides.structure.next_change().now_or_never() } else { None };
+    }
+    if !removed.is_empty() {
+        check_out(sides, sink, removed).await;
+    }
+    if missed {
+        sweep(sides, sink).await;
     }
 }
 
-/// Asks about everybody who is believed to be a member.
+/// A row of a table of another service may have had a twin; unless a user is known to be a member still, out.
+async fn check_out(sides: &Sides, sink: &Sink, mut removed: Vec<Seat>) {
+    let still = sides.ask(Side::Structure, sides.structure.are_members(&removed)).await.unwrap_or_default();
+    let mut still = still.into_iter();
+    removed.retain(|_| !still.next().unwrap_or(false));
+    tell_out(sides, sink, removed);
+}
+
+/// Asks about everybody who is believed to be a member or may be in a room.
 async fn sweep(sides: &Sides, sink: &Sink) {
     let believed = sides.membership.believed();
     for seats in believed.chunks(SWEEP) {
@@ -197,11 +219,14 @@ async fn sweep(sides: &Sides, sink: &Sink) {
             }
         };
         let removed = seats.iter().zip(answers).filter(|(_, is_member)| !is_member);
-        let removed: Vec<Seat> = removed.map(|(seat, _)| seat.clone()).collect();
-        removed.iter().for_each(|seat| sides.membership.forget(seat));
-        if !removed.is_empty() {
-            tell(sink, removed);
-        }
+        tell_out(sides, sink, removed.map(|(seat, _)| seat.clone()).collect());
+    }
+}
+
+fn tell_out(sides: &Sides, sink: &Sink, removed: Vec<Seat>) {
+    removed.iter().for_each(|seat| sides.membership.forget(seat));
+    if !removed.is_empty() {
+        tell(sink, removed);
     }
 }
 
@@ -331,6 +356,9 @@ impl Split {
                     known => known,
                 },
             };
+            if let (Ok(true), RecordBody::Join(join)) = (known, &job.body) {
+                sides.membership.let_in(&(join.room.clone(), join.user.clone()));
+            }
             match known {
                 Ok(false) => *answer = Some(Err(Refusal::NotMember)),
                 Err(fault @ (Fault::Full | Fault::Refused)) => *answer = Some(Err(fault.refusal())),

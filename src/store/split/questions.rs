@@ -60,7 +60,15 @@ impl Sides {
                 _ => Err(Fault::Refused),
             }
         }));
-        let answers: Vec<_> = answers.buffered(AT_A_TIME).collect().await;
+        let mut answers: Vec<_> = answers.buffered(AT_A_TIME).collect().await;
+        for answer in &mut answers {
+            if let Ok(Committed::Joined(joined)) = answer
+                && !self.membership.is_let_in(&(joined.room.clone(), joined.user.clone()))
+            {
+                // Told out meanwhile, perhaps before the answer could reach the room: it is to be asked anew.
+                *answer = Err(Fault::Down("the membership ended while the join was answered"));
+            }
+        }
         settle(due, answers);
     }
 

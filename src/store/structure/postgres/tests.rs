@@ -322,6 +322,31 @@ async fn without_ownership_of_the_table_changes_are_looked_for() {
 }
 
 #[tokio::test]
+async fn without_a_connection_to_hear_from_changes_are_looked_for() {
+    let base = Base::new().await;
+    let role = base.name();
+    base.run(&format!("CREATE ROLE {role} LOGIN CONNECTION LIMIT 1; GRANT CREATE ON SCHEMA public TO {role}")).await;
+    let side = base.side_of(PostgresSettings { user: role.into(), ..base.settings() });
+    // The pool takes the one connection that there is.
+    let ann = [seat("5", "ann")];
+    let began = Instant::now();
+    while side.are_members(&ann).await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(5), "the connection of the set-up stays");
+    }
+    assert_eq!(change(&side).await, Change::Missed);
+    let began = Instant::now();
+    assert_eq!(change(&side).await, Change::Missed);
+    assert!(began.elapsed() < CHECK + Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(side.are_members(&ann).await.unwrap(), [false]);
+    base.run(&format!("ALTER ROLE {role} CONNECTION LIMIT 2")).await;
+    assert_eq!(change(&side).await, Change::Missed, "there is an ear now");
+    base.run("INSERT INTO conversation_members VALUES ('5', 'ann')").await;
+    assert_eq!(change(&side).await, Change::Added(seat("5", "ann")));
+    drop(side);
+    base.run(&format!("ALTER ROLE {role} CONNECTION LIMIT 0; DROP OWNED BY {role} CASCADE; DROP ROLE {role}")).await;
+}
+
+#[tokio::test]
 async fn a_role_that_may_create_nothing_uses_what_another_made() {
     let base = Base::new().await;
     base.side().add_members(&room("5"), &[user("ann")]).await.unwrap();
