@@ -17,20 +17,20 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::FutureExt as _;
 use tokio::runtime::{Handle, Runtime};
 
 use super::fault::Fault;
 use super::lane::{Answer, Job, Trace};
 use super::messages::{self, Draft, Fate, LastSeqs, Messages, Mongo, Stamp};
 use super::stamp::Stamps;
-use super::structure::{self, Change, Postgres, Structure};
+use super::structure::{self, Postgres, Structure};
 use super::writer::Sink;
-use super::{MessagesKind, News, Seat, StoreError, StoreSettings, StructureKind};
+use super::{MessagesKind, Seat, StoreError, StoreSettings, StructureKind};
 use crate::chat::effect::{Committed, RecordBody, Refusal};
 use crate::chat::event::Message;
 use crate::ids::RoomId;
 
+mod changes;
 mod let_in;
 mod membership;
 mod order;
@@ -45,8 +45,6 @@ use vitals::{PING_EVERY, PROBE_EVERY, Side};
 
 /// Threads of the drivers' runtime: sockets and BSON only, the lanes have threads of their own.
 const DRIVER_THREADS: usize = 2;
-/// Seats asked about at a time when changes were missed or many were removed.
-const SWEEP: usize = 1000;
 
 /// What all lanes of a split store share, and the drivers' runtime.
 #[derive(Debug)]
@@ -101,7 +99,7 @@ impl Databases {
             };
             let (messages, messages_name) = match messages {
                 MessagesKind::Mongo(mongo) => {
-                    (Messages::Mongo(Mongo::new(mongo).map_err(|_| StoreError::MongoUri)?), "MongoDB")
+                    (Messages::Mongo(Box::new(Mongo::new(mongo).map_err(|_| StoreError::MongoUri)?)), "MongoDB")
                 }
                 MessagesKind::Sqlite { path } => (Messages::Embedded(messages::Embedded::open(path)?), "SQLite"),
             };
@@ -111,7 +109,7 @@ impl Databases {
         for side in [Side::Structure, Side::Messages] {
             runtime.spawn(probe(Arc::clone(&sides), side));
         }
-        runtime.spawn(follow_changes(Arc::clone(&sides), sink));
+        runtime.spawn(changes::follow(Arc::clone(&sides), sink));
         Ok(Self { runtime, sides })
     }
 
@@ -165,74 +163,6 @@ impl Sides {
         self.vitals.require(side)?;
         self.vitals.note(side, question.await)
     }
-}
-
-/// Keeps the memberships up to date with what others change, and tells who is out.
-async fn follow_changes(sides: Arc<Sides>, sink: Arc<Sink>) {
-    loop {
-        tokio::select! {
-            change = sides.structure.next_change() => take_in(&sides, &*sink, change).await,
-            displaced = sides.membership.displaced() => tell(&*sink, displaced),
-        }
-    }
-}
-
-/// Takes in a change and those that wait behind it, so that many removals together are asked about together.
-async fn take_in(sides: &Sides, sink: &Sink, change: Change) {
-    let (mut removed, mut missed) = (Vec::new(), false);
-    let mut next = Some(change);
-    let mut taken = 0;
-    while let Some(change) = next {
-        sides.membership.change(&change);
-        match change {
-            Change::Added(_) => {}
-            Change::Removed(seat) => removed.push(seat),
-            Change::Missed => missed = true,
-        }
-        taken += 1;
-        next = if taken < SWEEP { sides.structure.next_change().now_or_never() } else { None };
-    }
-    if !removed.is_empty() {
-        check_out(sides, sink, removed).await;
-    }
-    if missed {
-        sweep(sides, sink).await;
-    }
-}
-
-/// A row of a table of another service may have had a twin; unless a user is known to be a member still, out.
-async fn check_out(sides: &Sides, sink: &Sink, mut removed: Vec<Seat>) {
-    let still = sides.ask(Side::Structure, sides.structure.are_members(&removed)).await.unwrap_or_default();
-    let mut still = still.into_iter();
-    removed.retain(|_| !still.next().unwrap_or(false));
-    tell_out(sides, sink, removed);
-}
-
-/// Asks about everybody who is believed to be a member or may be in a room.
-async fn sweep(sides: &Sides, sink: &Sink) {
-    let believed = sides.membership.believed();
-    for seats in believed.chunks(SWEEP) {
-        let answers = loop {
-            match sides.ask(Side::Structure, sides.structure.are_members(seats)).await {
-                Ok(answers) => break answers,
-                Err(_) => tokio::time::sleep(PROBE_EVERY).await,
-            }
-        };
-        let removed = seats.iter().zip(answers).filter(|(_, is_member)| !is_member);
-        tell_out(sides, sink, removed.map(|(seat, _)| seat.clone()).collect());
-    }
-}
-
-fn tell_out(sides: &Sides, sink: &Sink, removed: Vec<Seat>) {
-    removed.iter().for_each(|seat| sides.membership.forget(seat));
-    if !removed.is_empty() {
-        tell(sink, removed);
-    }
-}
-
-/// The server may let the teller wait when its mailboxes are full.
-fn tell(sink: &Sink, removed: Vec<Seat>) {
-    tokio::task::block_in_place(|| sink(News::Removed(removed)));
 }
 
 /// A record to be settled in this batch.
