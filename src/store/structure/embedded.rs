@@ -3,14 +3,14 @@
 //! Owns the one connection that writes. Calls are short and block, for seconds when another program has the file: the
 //! lanes that call run on threads of their own. A failed write or sync ends writing for good, as in the [embedded store](crate::store::sqlite); reading goes on.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::task::block_in_place;
 
-use super::{Change, Seat};
+use super::{Change, Seat, Singles};
 use crate::ids::{RoomId, Timestamp, UserId};
 use crate::store::StoreError;
 use crate::store::fault::Fault;
@@ -87,9 +87,18 @@ impl Embedded {
     }
 
     /// See [`Structure::readers`](super::Structure::readers).
-    pub(super) fn readers(&self, seats: &[Seat]) -> Result<Vec<Reader>, Fault> {
-        self.file()
-            .read(|connection| seats.iter().map(|(room, user)| readers::reader(connection, room, user)).collect())
+    pub(super) fn readers(&self, seats: &[Seat], which: Singles<'_>) -> Result<Vec<Reader>, Fault> {
+        self.file().read(|connection| {
+            let Singles::Lowest(about) = which else {
+                return seats.iter().map(|(room, user)| readers::newest(connection, room, user)).collect();
+            };
+            let mut seqs: HashMap<usize, Vec<i64>> = HashMap::new();
+            about.iter().for_each(|(index, seq)| seqs.entry(*index).or_default().push(*seq));
+            let lowest = |(index, (room, user)): (usize, &Seat)| {
+                readers::lowest(connection, room, user, seqs.get(&index).map_or(&[], Vec::as_slice))
+            };
+            seats.iter().enumerate().map(lowest).collect()
+        })
     }
 
     /// See [`Structure::save_readers`](super::Structure::save_readers).
@@ -171,9 +180,9 @@ mod tests {
         let far = Reader::from_parts(6, 3, [(5, Read), (9, Delivered)].into());
         side.save_readers(&[(ann.clone(), far.clone())], Timestamp(1)).unwrap();
         side.save_readers(&[(ann.clone(), Reader::from_parts(4, 2, [(5, Delivered)].into()))], Timestamp(2)).unwrap();
-        assert_eq!(side.readers(&[seat("5", "bob"), ann.clone()]).unwrap(), [Reader::default(), far]);
+        assert_eq!(side.readers(&[seat("5", "bob"), ann.clone()], Singles::Newest).unwrap(), [Reader::default(), far]);
         side.save_readers(&[(ann.clone(), Reader::from_parts(9, 5, [(8, Read)].into()))], Timestamp(3)).unwrap();
-        assert_eq!(side.readers(&[ann]).unwrap(), [Reader::from_parts(9, 5, [(8, Read)].into())]);
+        assert_eq!(side.readers(&[ann], Singles::Newest).unwrap(), [Reader::from_parts(9, 5, [(8, Read)].into())]);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

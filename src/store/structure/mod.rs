@@ -30,6 +30,16 @@ pub(super) enum Change {
     Missed,
 }
 
+/// Which of a reader's single receipts are asked for. Somebody who reads one by one above a message that stays unread
+/// has ever more of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Singles<'a> {
+    /// The newest, as many as counting unread messages looks at.
+    Newest,
+    /// What raising the watermarks looks at, and those of these messages, given as the seat's index and the seq.
+    Lowest(&'a [(usize, i64)]),
+}
+
 /// Where the structure is.
 #[derive(Debug)]
 pub(super) enum Structure {
@@ -79,16 +89,17 @@ impl Structure {
         }
     }
 
-    /// How far each user is with the room, in one query; a default [`Reader`] where nothing is stored.
-    pub(super) async fn readers(&self, seats: &[Seat]) -> Result<Vec<Reader>, Fault> {
+    /// How far each user is with the room, in one query; a default [`Reader`] where nothing is stored. Of the single
+    /// receipts, what `which` asks for.
+    pub(super) async fn readers(&self, seats: &[Seat], which: Singles<'_>) -> Result<Vec<Reader>, Fault> {
         match self {
-            Self::Postgres(postgres) => postgres.readers(seats).await,
-            Self::Embedded(embedded) => embedded.readers(seats),
+            Self::Postgres(postgres) => postgres.readers(seats, which).await,
+            Self::Embedded(embedded) => embedded.readers(seats, which),
         }
     }
 
-    /// Stores how far each user is with the room, all in one transaction. Watermarks never go down; done again it
-    /// changes nothing.
+    /// Stores how far each user is with the room, and these single receipts besides those that are stored, all in one
+    /// transaction. Nothing goes back; done again it changes nothing.
     pub(super) async fn save_readers(&self, readers: &[(Seat, Reader)], now: Timestamp) -> Result<(), Fault> {
         match self {
             Self::Postgres(postgres) => postgres.save_readers(readers, now).await,

@@ -152,8 +152,10 @@ async fn rehearse(client: &Client, columns: Columns, statements: &Statements) ->
     let nobody = Seats::new(columns, std::iter::empty());
     let nobody = [nobody.rooms.parameter(), nobody.users.parameter()];
     client.query(&statements.are_members, &nobody).await?;
-    client.query(&statements.readers, &nobody).await?;
-    let [_, user] = nobody;
+    client.query(&statements.newest, &nobody).await?;
+    let nothing: Vec<i64> = Vec::new();
+    let [rooms, user] = nobody;
+    client.query(&statements.lowest, &[rooms, user, &nothing, &nothing]).await?;
     client.query(&statements.conversations, &[user]).await?;
     let nothing = Saved::new(columns, &[]);
     client.query(&statements.save_readers, &nothing.parameters(&std::time::UNIX_EPOCH)).await?;
