@@ -2,13 +2,17 @@
 //!
 //! The same rules as the tables `read_state` and `receipts` of the SQLite store, and what every table keeps. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::chat::effect::ReceiptStatus;
 
 /// Counting unread messages looks at no more than this many of the newest, one's own and those read singly included,
 /// so that a room full of one's own words costs no more than a few milliseconds to enter.
 pub(super) const MAX_UNREAD_STEPS: i64 = 10_000;
+
+/// How many messages above a watermark, and single receipts, are looked at to raise it. Who is further behind than this
+/// catches up receipt by receipt.
+pub(super) const MAX_STEPS: u16 = 1000;
 
 /// One user in one room. `read <= delivered`, and each watermark is as high as it can be: the next message of
 /// somebody else above it lacks that receipt.
@@ -39,6 +43,13 @@ impl Reader {
         let mut reader = Self { delivered, read, single };
         reader.drop_covered();
         reader
+    }
+
+    /// What of this is to be stored when the single receipts of these seqs are the new ones: the watermarks, and those
+    /// of the receipts that they do not cover.
+    pub(super) fn raised(&self, seqs: &BTreeSet<i64>) -> Self {
+        let raised = seqs.iter().filter_map(|seq| self.single.get(seq).map(|status| (*seq, *status)));
+        Self { delivered: self.delivered, read: self.read, single: raised.collect() }
     }
 
     /// The receipts above the watermark of their status, by seq.

@@ -24,12 +24,14 @@ use super::fault::Fault;
 use super::lane::{Answer, Job, Trace};
 use super::messages::{self, Draft, Fate, LastSeqs, Messages, Mongo, Stamp};
 use super::stamp::Stamps;
-use super::structure::{self, Change, Postgres, Structure};
+use super::structure::{self, Postgres, Structure};
 use super::writer::Sink;
-use super::{MessagesKind, News, Seat, StoreError, StoreSettings, StructureKind};
+use super::{MessagesKind, Seat, StoreError, StoreSettings, StructureKind};
 use crate::chat::effect::{Committed, RecordBody, Refusal};
 use crate::chat::event::Message;
 
+mod changes;
+mod let_in;
 mod membership;
 mod order;
 mod questions;
@@ -43,8 +45,6 @@ use vitals::{PING_EVERY, PROBE_EVERY, Side};
 
 /// Threads of the drivers' runtime: sockets and BSON only, the lanes have threads of their own.
 const DRIVER_THREADS: usize = 2;
-/// Seats asked about at a time when changes were missed.
-const SWEEP: usize = 1000;
 
 /// What all lanes of a split store share, and the drivers' runtime.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl Databases {
             };
             let (messages, messages_name) = match messages {
                 MessagesKind::Mongo(mongo) => {
-                    (Messages::Mongo(Mongo::new(mongo).map_err(|_| StoreError::MongoUri)?), "MongoDB")
+                    (Messages::Mongo(Box::new(Mongo::new(mongo).map_err(|_| StoreError::MongoUri)?)), "MongoDB")
                 }
                 MessagesKind::Sqlite { path } => (Messages::Embedded(messages::Embedded::open(path)?), "SQLite"),
             };
@@ -109,7 +109,7 @@ impl Databases {
         for side in [Side::Structure, Side::Messages] {
             runtime.spawn(probe(Arc::clone(&sides), side));
         }
-        runtime.spawn(follow_changes(Arc::clone(&sides), sink));
+        runtime.spawn(changes::follow(Arc::clone(&sides), sink));
         Ok(Self { runtime, sides })
     }
 
@@ -163,51 +163,6 @@ impl Sides {
         self.vitals.require(side)?;
         self.vitals.note(side, question.await)
     }
-}
-
-/// Keeps the memberships up to date with what others change, and tells who is out.
-async fn follow_changes(sides: Arc<Sides>, sink: Arc<Sink>) {
-    loop {
-        let change = sides.structure.next_change().await;
-        sides.membership.change(&change);
-        match change {
-            Change::Added(_) => {}
-            Change::Removed(seat) => check_out(&sides, &*sink, seat).await,
-            Change::Missed => sweep(&sides, &*sink).await,
-        }
-    }
-}
-
-/// A row of a table of another service may have had a twin; unless the user is known to be a member still, out.
-async fn check_out(sides: &Sides, sink: &Sink, seat: Seat) {
-    let still = sides.ask(Side::Structure, sides.structure.are_members(std::slice::from_ref(&seat))).await;
-    if still.as_deref() != Ok(&[true]) {
-        tell(sink, vec![seat]);
-    }
-}
-
-/// Asks about everybody who is believed to be a member.
-async fn sweep(sides: &Sides, sink: &Sink) {
-    let believed = sides.membership.believed();
-    for seats in believed.chunks(SWEEP) {
-        let answers = loop {
-            match sides.ask(Side::Structure, sides.structure.are_members(seats)).await {
-                Ok(answers) => break answers,
-                Err(_) => tokio::time::sleep(PROBE_EVERY).await,
-            }
-        };
-        let removed = seats.iter().zip(answers).filter(|(_, is_member)| !is_member);
-        let removed: Vec<Seat> = removed.map(|(seat, _)| seat.clone()).collect();
-        removed.iter().for_each(|seat| sides.membership.forget(seat));
-        if !removed.is_empty() {
-            tell(sink, removed);
-        }
-    }
-}
-
-/// The server may let the teller wait when its mailboxes are full.
-fn tell(sink: &Sink, removed: Vec<Seat>) {
-    tokio::task::block_in_place(|| sink(News::Removed(removed)));
 }
 
 /// A record to be settled in this batch.
@@ -329,6 +284,9 @@ impl Split {
                     known => known,
                 },
             };
+            if let (Ok(true), RecordBody::Join(join)) = (known, &job.body) {
+                sides.membership.let_in(&(join.room.clone(), join.user.clone()));
+            }
             match known {
                 Ok(false) => *answer = Some(Err(Refusal::NotMember)),
                 Err(fault @ (Fault::Full | Fault::Refused)) => *answer = Some(Err(fault.refusal())),

@@ -11,8 +11,8 @@ use alt_ws::chat::effect::{
 use alt_ws::chat::event::Message;
 use alt_ws::ids::{ConnectionKey, CoreId, MessageId, NamespaceId, RoomId, SocketKey, UserId};
 use alt_ws::store::{
-    Health, MessagesKind, MongoSettings, News, PostgresSettings, SideHealth, StoreKind, StoreSettings, StructureKind,
-    Writer,
+    Health, MessagesKind, MongoSettings, News, PostgresSettings, Seat, SideHealth, StoreKind, StoreSettings,
+    StructureKind, Writer,
 };
 
 #[path = "../support/services.rs"]
@@ -82,11 +82,15 @@ impl Subject {
 
     pub fn start(&self) -> Running {
         let (answers, received) = mpsc::channel::<Outcome>();
+        let (out, removed) = mpsc::channel();
         let (held, is_held) = mpsc::channel();
         let (release, released) = mpsc::channel();
         let released = Mutex::new(released);
         let sink = move |news: News| {
-            let News::Outcomes(outcomes) = news else { return };
+            let outcomes = match news {
+                News::Outcomes(outcomes) => outcomes,
+                News::Removed(seats) => return drop(out.send(seats)),
+            };
             for outcome in outcomes {
                 if outcome.origin.request == HOLD {
                     let _ = held.send(());
@@ -102,7 +106,7 @@ impl Subject {
             assert!(since.elapsed() < PATIENCE, "{:?}", writer.handle().health());
             std::thread::sleep(Duration::from_millis(5));
         }
-        Running { writer, received, is_held, release }
+        Running { writer, received, removed, is_held, release }
     }
 }
 
@@ -134,6 +138,8 @@ pub fn mongo() -> MessagesKind {
 pub struct Running {
     pub writer: Writer,
     received: Receiver<Outcome>,
+    /// Who was told to be out, as it was told.
+    pub removed: Receiver<Vec<Seat>>,
     is_held: Receiver<()>,
     release: Sender<()>,
 }

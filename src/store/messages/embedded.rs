@@ -104,8 +104,8 @@ impl Embedded {
     }
 
     /// See [`Messages::mark`](super::Messages::mark).
-    pub(super) fn mark(&self, marks: &[Mark], now: Timestamp) -> Result<Vec<bool>, Fault> {
-        self.file().write(|transaction| marks.iter().map(|mark| store_mark(transaction, mark, now)).collect())
+    pub(super) fn mark(&self, marks: &[Mark], now: Timestamp) -> Result<(), Fault> {
+        self.file().write(|transaction| marks.iter().try_for_each(|mark| store_mark(transaction, mark, now)))
     }
 
     /// See [`Messages::last_seq`](super::Messages::last_seq).
@@ -182,13 +182,11 @@ fn store_alone(connection: &Connection, draft: &Draft<'_>) -> rusqlite::Result<F
     Ok(fate)
 }
 
-fn store_mark(connection: &Connection, mark: &Mark, now: Timestamp) -> rusqlite::Result<bool> {
+fn store_mark(connection: &Connection, mark: &Mark, now: Timestamp) -> rusqlite::Result<()> {
     let seqs = match mark.which {
         Which::One(id) => messages::by_id(connection, &mark.room, id)?.map(|message| (message.seq, message.seq)),
         Which::Seqs(first, last) => Some((first, last)),
-        // The file never held messages of the replaced service.
-        Which::Unnumbered(_) => None,
     };
-    let Some(seqs) = seqs else { return Ok(false) };
+    let Some(seqs) = seqs else { return Ok(()) };
     receipts::mark(connection, &mark.room, &mark.user, mark.status, seqs, signed(now.0))
 }

@@ -73,8 +73,15 @@ pub(super) enum Which {
     One(MessageId),
     /// All with a seq from the first to the second, both included.
     Seqs(i64, i64),
-    /// All without a seq up to this time.
-    Unnumbered(Timestamp),
+}
+
+/// The same for the messages without a seq up to a time, those of the replaced service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OldMark {
+    pub(super) room: RoomId,
+    pub(super) user: UserId,
+    pub(super) status: ReceiptStatus,
+    pub(super) until: Timestamp,
 }
 
 /// The last seq of the rooms that a lane has lately written to, so that most batches need not ask. May be behind when
@@ -105,7 +112,7 @@ impl LastSeqs {
 /// Where the messages are.
 #[derive(Debug)]
 pub(super) enum Messages {
-    Mongo(Mongo),
+    Mongo(Box<Mongo>),
     Embedded(Embedded),
 }
 
@@ -114,7 +121,8 @@ impl Messages {
     pub(super) async fn ready(&self) -> Result<(), Fault> {
         match self {
             Self::Mongo(mongo) => mongo.ready().await,
-            Self::Embedded(embedded) => embedded.ready(),
+            // Asked by a task of the drivers' threads, while a lane may hold the file.
+            Self::Embedded(embedded) => tokio::task::block_in_place(|| embedded.ready()),
         }
     }
 
@@ -152,11 +160,21 @@ impl Messages {
         }
     }
 
-    /// Marks messages delivered or read, in one bulk write. For each mark whether it changed a message.
-    pub(super) async fn mark(&self, marks: &[Mark], now: Timestamp) -> Result<Vec<bool>, Fault> {
+    /// Marks messages delivered or read, in one bulk write.
+    pub(super) async fn mark(&self, marks: &[Mark], now: Timestamp) -> Result<(), Fault> {
         match self {
             Self::Mongo(mongo) => mongo.mark(marks, now).await,
             Self::Embedded(embedded) => embedded.mark(marks, now),
+        }
+    }
+
+    /// Marks messages of the replaced service, from the newest down and no more than takes a few seconds. For each mark
+    /// whether it changed a message.
+    pub(super) async fn mark_old(&self, marks: &[OldMark], now: Timestamp) -> Result<Vec<bool>, Fault> {
+        match self {
+            Self::Mongo(mongo) => mongo.mark_old(marks, now).await,
+            // The file never held any.
+            Self::Embedded(_) => Ok(vec![false; marks.len()]),
         }
     }
 

@@ -12,7 +12,10 @@ mod ids;
 mod insert;
 mod json;
 mod mark;
+mod mark_old;
 mod page;
+mod place;
+mod places;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -33,6 +36,7 @@ use mongodb::{Client, Collection};
 use tokio::sync::OnceCell;
 
 use crate::store::fault::Fault;
+use places::Places;
 use verdict::Verdict;
 
 const COLLECTION: &str = "messages";
@@ -85,6 +89,7 @@ pub(in crate::store) struct Mongo {
     address: ConnectionString,
     messages: OnceCell<Collection<RawDocumentBuf>>,
     ready: OnceCell<()>,
+    places: Places,
     /// The operator has been told what to mend.
     complained: AtomicBool,
 }
@@ -102,7 +107,8 @@ impl Mongo {
     /// [`InvalidUri`].
     pub(in crate::store) fn new(settings: &MongoSettings) -> Result<Self, InvalidUri> {
         let address = ConnectionString::parse(&settings.uri).map_err(|_| InvalidUri)?;
-        Ok(Self { address, messages: OnceCell::new(), ready: OnceCell::new(), complained: AtomicBool::new(false) })
+        let (messages, ready, places) = (OnceCell::new(), OnceCell::new(), Places::default());
+        Ok(Self { address, messages, ready, places, complained: AtomicBool::new(false) })
     }
 
     /// Makes sure of the indexes, once.

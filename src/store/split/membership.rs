@@ -4,11 +4,13 @@
 //! when a change is announced. While it is down, members of up to [`STALEST`] ago stay members; nobody becomes one by
 //! guess, and an old "no" is not repeated either: who is not known to be a member has to wait.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 
+use super::let_in::LetIn;
 use crate::store::Seat;
 use crate::store::structure::Change;
 
@@ -42,6 +44,7 @@ pub(super) struct Membership {
     known: DashMap<Seat, Entry>,
     /// Counts announced changes: an answer that was on its way during one is not kept.
     changes: AtomicU64,
+    let_in: LetIn,
 }
 
 /// Taken before asking, handed back with the answer.
@@ -83,14 +86,32 @@ impl Membership {
         }
     }
 
-    /// Everybody who is believed to be a member.
-    pub(super) fn believed(&self) -> Vec<Seat> {
-        self.known.iter().filter(|entry| entry.is_member).map(|entry| entry.key().clone()).collect()
+    /// A join of this seat is about to be answered with yes: from now on sweeps ask about it, whatever else is known.
+    pub(super) fn let_in(&self, seat: &Seat) {
+        self.let_in.add(seat);
     }
 
-    /// Is no member any more.
+    /// Whether nobody was told that the user is out since the seat was let in.
+    pub(super) fn is_let_in(&self, seat: &Seat) -> bool {
+        self.let_in.contains(seat)
+    }
+
+    /// Waits for seats that no sweep asks about any more, so that their users are to be told out.
+    pub(super) async fn displaced(&self) -> Vec<Seat> {
+        self.let_in.displaced().await
+    }
+
+    /// Everybody who is believed to be a member, and everybody who may be in a room.
+    pub(super) fn believed(&self) -> Vec<Seat> {
+        let mut believed: HashSet<Seat> = self.let_in.all().into_iter().collect();
+        believed.extend(self.known.iter().filter(|entry| entry.is_member).map(|entry| entry.key().clone()));
+        believed.into_iter().collect()
+    }
+
+    /// Is no member any more, and about to be told out.
     pub(super) fn forget(&self, seat: &Seat) {
         self.known.remove(seat);
+        self.let_in.remove(seat);
     }
 }
 
@@ -143,5 +164,23 @@ mod tests {
         assert_eq!(membership.believed(), [seat("ann")]);
         membership.forget(&seat("ann"));
         assert!(membership.believed().is_empty());
+    }
+
+    #[test]
+    fn who_was_let_in_is_asked_about_whatever_becomes_of_the_answer() {
+        let (membership, now) = (Membership::default(), Instant::now());
+        let asked = membership.asking();
+        membership.let_in(&seat("ann"));
+        membership.change(&Change::Added(seat("bob")));
+        membership.learn(seat("ann"), true, asked, now);
+        assert_eq!(membership.known(&seat("ann"), now), Known::Unknown, "the answer crossed a change");
+        assert_eq!(membership.believed(), [seat("ann")]);
+        membership.learn(seat("ann"), true, membership.asking(), now);
+        membership.change(&Change::Added(seat("ann")));
+        assert_eq!(membership.believed(), [seat("ann")], "announced again");
+        membership.learn(seat("ann"), true, membership.asking(), now);
+        assert_eq!(membership.believed(), [seat("ann")], "once");
+        membership.forget(&seat("ann"));
+        assert!(membership.believed().is_empty() && !membership.is_let_in(&seat("ann")));
     }
 }

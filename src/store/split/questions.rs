@@ -5,6 +5,7 @@ use futures_util::{StreamExt, stream};
 use super::{Due, Fault, Side, Sides};
 use crate::chat::effect::{Committed, Join, Joined, RecordBody};
 use crate::store::reader::Reader;
+use crate::store::structure::Singles;
 
 /// Questions on their way at a time, of one lane: a page can be some hundred kilobytes.
 const AT_A_TIME: usize = 8;
@@ -34,7 +35,7 @@ impl Sides {
         let seats: Vec<_> = joins.collect();
         let readers = match seats.is_empty() {
             true => Ok(Vec::new()),
-            false => self.ask(Side::Structure, self.structure.readers(&seats)).await,
+            false => self.ask(Side::Structure, self.structure.readers(&seats, Singles::Newest)).await,
         };
         let mut readers = readers.map(Vec::into_iter);
         let questions = due.iter().map(|due| {
@@ -60,7 +61,15 @@ impl Sides {
                 _ => Err(Fault::Refused),
             }
         }));
-        let answers: Vec<_> = answers.buffered(AT_A_TIME).collect().await;
+        let mut answers: Vec<_> = answers.buffered(AT_A_TIME).collect().await;
+        for answer in &mut answers {
+            if let Ok(Committed::Joined(joined)) = answer
+                && !self.membership.is_let_in(&(joined.room.clone(), joined.user.clone()))
+            {
+                // Told out meanwhile, perhaps before the answer could reach the room: it is to be asked anew.
+                *answer = Err(Fault::Down("the membership ended while the join was answered"));
+            }
+        }
         settle(due, answers);
     }
 

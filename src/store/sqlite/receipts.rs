@@ -16,7 +16,7 @@ pub(super) const WATERMARKS: &str =
     "SELECT delivered_seq, read_seq FROM read_state WHERE conversation_id = ?1 AND user_id = ?2";
 const LEVEL: &str = "SELECT level FROM receipts WHERE room = ?1 AND user_id = ?2 AND seq = ?3";
 pub(super) const RAISE: &str = "INSERT INTO receipts (room, user_id, seq, level) VALUES (?1, ?2, ?3, ?4)
-    ON CONFLICT (room, user_id, seq) DO UPDATE SET level = max(level, excluded.level)";
+    ON CONFLICT (room, user_id, seq) DO UPDATE SET level = excluded.level WHERE level < excluded.level";
 const FIRST_LACKING: &str = "SELECT seq FROM messages AS m WHERE room = ?1 AND seq > ?3 AND user_id <> ?2
     AND NOT EXISTS (SELECT 1 FROM receipts AS r
         WHERE r.room = ?1 AND r.user_id = ?2 AND r.seq = m.seq AND r.level >= ?4)
@@ -24,7 +24,7 @@ const FIRST_LACKING: &str = "SELECT seq FROM messages AS m WHERE room = ?1 AND s
 const SAVE_WATERMARKS: &str = "INSERT INTO read_state (conversation_id, user_id, delivered_seq, read_seq, updated_at)
     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (conversation_id, user_id) DO UPDATE
     SET delivered_seq = excluded.delivered_seq, read_seq = excluded.read_seq, updated_at = excluded.updated_at";
-pub(super) const DROP_COVERED: &str = "DELETE FROM receipts WHERE room = ?1 AND user_id = ?2 AND seq <= ?3
+const DROP_COVERED: &str = "DELETE FROM receipts WHERE room = ?1 AND user_id = ?2 AND seq <= ?3
     AND (level = 1 OR seq <= ?4)";
 const MARK_DELIVERED: &str = "UPDATE messages SET delivered = 1, delivered_at = ?5
     WHERE room = ?1 AND seq >= ?3 AND seq <= ?4 AND user_id <> ?2 AND delivered = 0";
@@ -140,7 +140,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Marks the messages of others from the first seq to the second; whether there was one without the mark.
+/// Marks the messages of others from the first seq to the second.
 pub(in crate::store) fn mark(
     connection: &Connection,
     room: &RoomId,
@@ -148,11 +148,10 @@ pub(in crate::store) fn mark(
     status: ReceiptStatus,
     (first, last): (i64, i64),
     now: i64,
-) -> rusqlite::Result<bool> {
+) -> rusqlite::Result<()> {
     let sql = match status {
         ReceiptStatus::Delivered => MARK_DELIVERED,
         ReceiptStatus::Read => MARK_READ,
     };
-    let marked = connection.prepare_cached(sql)?.execute(params![room.as_str(), user.as_str(), first, last, now])?;
-    Ok(marked > 0)
+    connection.prepare_cached(sql)?.execute(params![room.as_str(), user.as_str(), first, last, now]).map(drop)
 }

@@ -1,14 +1,16 @@
 //! The structure side in the embedded SQLite file, for a store whose messages are elsewhere.
 //!
-//! Owns the one connection that writes. Calls are short and block: the lanes that call run on threads of their own. A
-//! failed write or sync ends writing for good, as in the [embedded store](crate::store::sqlite); reading goes on.
+//! Owns the one connection that writes. Calls are short and block, for seconds when another program has the file: the
+//! lanes that call run on threads of their own. A failed write or sync ends writing for good, as in the [embedded store](crate::store::sqlite); reading goes on.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::{Change, Seat};
+use tokio::task::block_in_place;
+
+use super::{Change, Seat, Singles};
 use crate::ids::{RoomId, Timestamp, UserId};
 use crate::store::StoreError;
 use crate::store::fault::Fault;
@@ -85,9 +87,18 @@ impl Embedded {
     }
 
     /// See [`Structure::readers`](super::Structure::readers).
-    pub(super) fn readers(&self, seats: &[Seat]) -> Result<Vec<Reader>, Fault> {
-        self.file()
-            .read(|connection| seats.iter().map(|(room, user)| readers::reader(connection, room, user)).collect())
+    pub(super) fn readers(&self, seats: &[Seat], which: Singles<'_>) -> Result<Vec<Reader>, Fault> {
+        self.file().read(|connection| {
+            let Singles::Lowest(about) = which else {
+                return seats.iter().map(|(room, user)| readers::newest(connection, room, user)).collect();
+            };
+            let mut seqs: HashMap<usize, Vec<i64>> = HashMap::new();
+            about.iter().for_each(|(index, seq)| seqs.entry(*index).or_default().push(*seq));
+            let lowest = |(index, (room, user)): (usize, &Seat)| {
+                readers::lowest(connection, room, user, seqs.get(&index).map_or(&[], Vec::as_slice))
+            };
+            seats.iter().enumerate().map(lowest).collect()
+        })
     }
 
     /// See [`Structure::save_readers`](super::Structure::save_readers).
@@ -101,7 +112,7 @@ impl Embedded {
     /// while it waits it loses none.
     pub(super) async fn next_change(&self) -> Change {
         loop {
-            if let Some(change) = self.look() {
+            if let Some(change) = block_in_place(|| self.look()) {
                 return change;
             }
             tokio::time::sleep(POLL).await;
@@ -169,12 +180,12 @@ mod tests {
         let far = Reader::from_parts(6, 3, [(5, Read), (9, Delivered)].into());
         side.save_readers(&[(ann.clone(), far.clone())], Timestamp(1)).unwrap();
         side.save_readers(&[(ann.clone(), Reader::from_parts(4, 2, [(5, Delivered)].into()))], Timestamp(2)).unwrap();
-        assert_eq!(side.readers(&[seat("5", "bob"), ann.clone()]).unwrap(), [Reader::default(), far]);
+        assert_eq!(side.readers(&[seat("5", "bob"), ann.clone()], Singles::Newest).unwrap(), [Reader::default(), far]);
         side.save_readers(&[(ann.clone(), Reader::from_parts(9, 5, [(8, Read)].into()))], Timestamp(3)).unwrap();
-        assert_eq!(side.readers(&[ann]).unwrap(), [Reader::from_parts(9, 5, [(8, Read)].into())]);
+        assert_eq!(side.readers(&[ann], Singles::Newest).unwrap(), [Reader::from_parts(9, 5, [(8, Read)].into())]);
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn the_edits_of_another_process_are_told_within_a_second() {
         let (_directory, path, side) = open(true);
         assert_eq!(side.next_change().await, Change::Missed);
@@ -190,6 +201,38 @@ mod tests {
         assert!(began.elapsed() < Duration::from_secs(1));
         side.enter(&seat("6", "bob")).unwrap();
         assert_eq!(side.next_change().await, Change::Added(seat("6", "bob")), "one's own too");
+    }
+
+    #[test]
+    fn a_file_that_is_held_holds_up_none_of_the_drivers_tasks() {
+        let (_directory, _path, side) = open(true);
+        let side = std::sync::Arc::new(super::super::Structure::Embedded(Box::new(side)));
+        let super::super::Structure::Embedded(file) = &*side else { panic!() };
+        let held = file.file();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (asks, asking) = std::sync::mpsc::channel();
+        for question in 0..3 {
+            let (side, asks) = (std::sync::Arc::clone(&side), asks.clone());
+            runtime.spawn(async move {
+                asks.send(()).unwrap();
+                match question {
+                    0 => side.ready().await.unwrap(),
+                    1 => drop(side.next_change().await),
+                    _ => drop(side.are_members(&[seat("5", "ann")]).await.unwrap()),
+                }
+                asks.send(()).unwrap();
+            });
+        }
+        for _ in 0..3 {
+            asking.recv_timeout(Duration::from_secs(10)).expect("a question waits for the thread of another");
+        }
+        let (answers, answered) = std::sync::mpsc::channel();
+        runtime.spawn(async move { answers.send(()).unwrap() });
+        answered.recv_timeout(Duration::from_secs(10)).expect("the drivers' threads are blocked");
+        drop(held);
+        for _ in 0..3 {
+            asking.recv_timeout(Duration::from_secs(10)).unwrap();
+        }
     }
 
     #[test]

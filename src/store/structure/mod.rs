@@ -1,9 +1,14 @@
 //! The structure side of a store: who belongs where, and how far each has received and read.
 //!
 //! Owns the choice between PostgreSQL and the embedded file. Knows nothing of messages.
+//!
+//! The file blocks whoever asks it. Most who ask are lanes, which have threads of their own; what the drivers' tasks ask
+//! as well gives the thread's other tasks away meanwhile, so that one database's sockets do not wait for another's disk.
 
 mod embedded;
 mod postgres;
+
+use tokio::task::block_in_place;
 
 use super::Seat;
 use super::fault::Fault;
@@ -25,6 +30,16 @@ pub(super) enum Change {
     Missed,
 }
 
+/// Which of a reader's single receipts are asked for. Somebody who reads one by one above a message that stays unread
+/// has ever more of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Singles<'a> {
+    /// The newest, as many as counting unread messages looks at.
+    Newest,
+    /// What raising the watermarks looks at, and those of these messages, given as the seat's index and the seq.
+    Lowest(&'a [(usize, i64)]),
+}
+
 /// Where the structure is.
 #[derive(Debug)]
 pub(super) enum Structure {
@@ -37,7 +52,7 @@ impl Structure {
     pub(super) async fn ready(&self) -> Result<(), Fault> {
         match self {
             Self::Postgres(postgres) => postgres.ready().await,
-            Self::Embedded(embedded) => embedded.ready(),
+            Self::Embedded(embedded) => block_in_place(|| embedded.ready()),
         }
     }
 
@@ -53,7 +68,7 @@ impl Structure {
     pub(super) async fn are_members(&self, seats: &[Seat]) -> Result<Vec<bool>, Fault> {
         match self {
             Self::Postgres(postgres) => postgres.are_members(seats).await,
-            Self::Embedded(embedded) => embedded.are_members(seats),
+            Self::Embedded(embedded) => block_in_place(|| embedded.are_members(seats)),
         }
     }
 
@@ -74,16 +89,17 @@ impl Structure {
         }
     }
 
-    /// How far each user is with the room, in one query; a default [`Reader`] where nothing is stored.
-    pub(super) async fn readers(&self, seats: &[Seat]) -> Result<Vec<Reader>, Fault> {
+    /// How far each user is with the room, in one query; a default [`Reader`] where nothing is stored. Of the single
+    /// receipts, what `which` asks for.
+    pub(super) async fn readers(&self, seats: &[Seat], which: Singles<'_>) -> Result<Vec<Reader>, Fault> {
         match self {
-            Self::Postgres(postgres) => postgres.readers(seats).await,
-            Self::Embedded(embedded) => embedded.readers(seats),
+            Self::Postgres(postgres) => postgres.readers(seats, which).await,
+            Self::Embedded(embedded) => embedded.readers(seats, which),
         }
     }
 
-    /// Stores how far each user is with the room, all in one transaction. Watermarks never go down; done again it
-    /// changes nothing.
+    /// Stores how far each user is with the room, and these single receipts besides those that are stored, all in one
+    /// transaction. Nothing goes back; done again it changes nothing.
     pub(super) async fn save_readers(&self, readers: &[(Seat, Reader)], now: Timestamp) -> Result<(), Fault> {
         match self {
             Self::Postgres(postgres) => postgres.save_readers(readers, now).await,

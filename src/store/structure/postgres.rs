@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, Error, Row};
 
-use super::{Change, Seat};
+use super::{Change, Seat, Singles};
 use crate::chat::effect::ReceiptStatus;
 use crate::ids::{RoomId, Timestamp, UserId};
 use crate::store::fault::Fault;
@@ -137,16 +137,24 @@ impl Postgres {
     }
 
     /// See [`Structure::readers`](super::Structure::readers).
-    pub(super) async fn readers(&self, seats: &[Seat]) -> Result<Vec<Reader>, Fault> {
+    pub(super) async fn readers(&self, seats: &[Seat], which: Singles<'_>) -> Result<Vec<Reader>, Fault> {
         let up = self.up().await?;
         let (asked, at) = up.asked(seats);
         let mut readers = vec![Reader::default(); seats.len()];
-        if !at.is_empty() {
-            let rows = up.ask_seats(&self.operator, &up.statements.readers, &asked).await?;
-            for row in &rows {
-                if let Some(place) = place(&at, &mut readers, read(row.try_get(0))?) {
-                    *place = read(reader(row))?;
-                }
+        if at.is_empty() {
+            return Ok(readers);
+        }
+        let rows = match which {
+            Singles::Newest => up.ask_seats(&self.operator, &up.statements.newest, &asked).await?,
+            Singles::Lowest(about) => {
+                let (n, seqs) = positions(&at, about);
+                let parameters: [Parameter<'_>; 4] = [asked.rooms.parameter(), asked.users.parameter(), &n, &seqs];
+                up.ask(&self.operator, &up.statements.lowest, &parameters).await?
+            }
+        };
+        for row in &rows {
+            if let Some(place) = place(&at, &mut readers, read(row.try_get(0))?) {
+                *place = read(reader(row))?;
             }
         }
         Ok(readers)
@@ -257,7 +265,13 @@ fn place<'a, T>(at: &[usize], answers: &'a mut [T], n: i64) -> Option<&'a mut T>
     answers.get_mut(*at)
 }
 
-/// A row of [`Statements::readers`].
+/// The opposite of [`place`], for seqs of seats by their index: two arrays.
+fn positions(at: &[usize], about: &[(usize, i64)]) -> (Vec<i64>, Vec<i64>) {
+    let position = |index: &usize| at.binary_search(index).ok().and_then(|n| i64::try_from(n + 1).ok());
+    about.iter().filter_map(|(index, seq)| position(index).map(|n| (n, *seq))).unzip()
+}
+
+/// A row of [`Statements::newest`] or [`Statements::lowest`].
 fn reader(row: &Row) -> Result<Reader, Error> {
     let delivered: Option<i64> = row.try_get(1)?;
     let read: Option<i64> = row.try_get(2)?;

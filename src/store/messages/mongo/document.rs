@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::raw::{RawElement, cstr};
-use mongodb::bson::{DateTime, RawArrayBuf, RawBson, RawBsonRef, RawDocument, RawDocumentBuf};
+use mongodb::bson::{DateTime, RawBson, RawBsonRef, RawDocument, RawDocumentBuf};
 
 use super::{ids, json};
 use crate::chat::effect::NewMessage;
@@ -29,7 +29,7 @@ pub(super) fn encode(new: &NewMessage, stamp: &Stamp, seq: i64) -> RawDocumentBu
     document.append(cstr!("username"), &*new.username);
     document.append(cstr!("content"), &*new.content);
     document.append(cstr!("type"), &*new.kind);
-    let attachments = json::to_bson(&new.attachments).unwrap_or_else(RawArrayBuf::new);
+    let attachments = json::to_bson(&new.attachments).unwrap_or_default();
     let exact = json::from_bson(RawBsonRef::Array(&attachments)) == new.attachments;
     document.append(cstr!("attachments"), attachments);
     if !exact {

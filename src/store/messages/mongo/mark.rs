@@ -1,7 +1,6 @@
 //! Marking messages delivered and read.
 
 use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
-use mongodb::options::ReadConcern;
 
 use super::insert::number;
 use super::verdict::Verdict;
@@ -15,30 +14,15 @@ use crate::store::messages::{Mark, Which};
 const MAX_STATEMENTS: usize = 500;
 
 impl Mongo {
-    /// The server only says how many messages a whole command changed. So for several marks it is first asked which
-    /// have something to change; a mark that another server makes at the same moment is then changed by both.
-    pub(in crate::store::messages) async fn mark(&self, marks: &[Mark], now: Timestamp) -> Result<Vec<bool>, Fault> {
-        let mut changed = vec![marks.len() == 1; marks.len()];
-        if marks.len() > 1 {
-            let questions = marks.iter().map(|mark| vec![doc! {"$match": query(mark)}, doc! {"$limit": 1}]);
-            let found =
-                |question: usize, _: &_| changed.iter_mut().skip(question).take(1).for_each(|mark| *mark = true);
-            self.ask(questions.collect(), ReadConcern::majority(), found).await?;
+    pub(in crate::store::messages) async fn mark(&self, marks: &[Mark], now: Timestamp) -> Result<(), Fault> {
+        for marks in marks.chunks(MAX_STATEMENTS) {
+            self.update(marks.iter().map(|mark| statement(mark, now)).collect()).await?;
         }
-        let open: Vec<&Mark> = marks.iter().zip(&changed).filter(|(_, open)| **open).map(|(mark, _)| mark).collect();
-        let mut modified = 0;
-        for marks in open.chunks(MAX_STATEMENTS) {
-            modified += self.update(marks, now).await?;
-        }
-        if let [only] = changed.as_mut_slice() {
-            *only = modified > 0;
-        }
-        Ok(changed)
+        Ok(())
     }
 
-    /// Makes the marks in one command; how many messages it changed.
-    async fn update(&self, marks: &[&Mark], now: Timestamp) -> Result<i64, Fault> {
-        let statements: Vec<Bson> = marks.iter().map(|mark| Bson::Document(statement(mark, now))).collect();
+    /// Makes marks in one command.
+    pub(super) async fn update(&self, statements: Vec<Document>) -> Result<(), Fault> {
         let majority = i64::try_from(MAJORITY.as_millis()).unwrap_or(i64::MAX);
         let command = doc! {
             "update": COLLECTION,
@@ -61,7 +45,7 @@ impl Mongo {
                 Verdict::Duplicate | Verdict::Refused => tracing::error!(code, "MongoDB refused to mark a message"),
             }
         }
-        Ok(reply.get("nModified").and_then(number).unwrap_or(0))
+        Ok(())
     }
 }
 
@@ -72,11 +56,6 @@ fn query(mark: &Mark) -> Document {
         Which::Seqs(first, last) => {
             doc! {"room": mark.room.as_str(), "seq": {"$gte": (*first).max(1), "$lte": *last}}
         }
-        Which::Unnumbered(until) => doc! {
-            "conversationId": {"$in": ids::forms(mark.room.as_str())},
-            "seq": null,
-            "timestamp": {"$lte": document::date(*until)},
-        },
     };
     query.insert("userId", doc! {"$nin": ids::forms(mark.user.as_str())});
     query.insert(mark.status.as_str(), doc! {"$ne": true});
@@ -84,12 +63,16 @@ fn query(mark: &Mark) -> Document {
 }
 
 fn statement(mark: &Mark, now: Timestamp) -> Document {
+    let multi = !matches!(mark.which, Which::One(_));
+    doc! {"q": query(mark), "u": [{"$set": set(mark.status, now)}], "multi": multi}
+}
+
+/// What a mark changes in a message that does not have it.
+pub(super) fn set(status: ReceiptStatus, now: Timestamp) -> Document {
     let now = document::date(now);
     let delivered_at = doc! {"$ifNull": ["$deliveredAt", now]};
-    let set = match mark.status {
+    match status {
         ReceiptStatus::Delivered => doc! {"delivered": true, "deliveredAt": delivered_at},
         ReceiptStatus::Read => doc! {"delivered": true, "deliveredAt": delivered_at, "read": true, "readAt": now},
-    };
-    let multi = !matches!(mark.which, Which::One(_));
-    doc! {"q": query(mark), "u": [{"$set": set}], "multi": multi}
+    }
 }

@@ -1,15 +1,16 @@
 //! Pages of a room's history, over our messages and those of the replaced service.
 //!
 //! The latter have no seq. They stand before seq 1 by (timestamp, _id), under 0, -1, -2 … from the newest backwards:
-//! the one under `-n` is found by skipping the `n` newest.
+//! the one under `-n` is found by passing over the `n` newest, or over those since a place near it that is known.
 
 use std::ops::{ControlFlow, Range};
 
-use mongodb::bson::{Document, doc};
+use mongodb::bson::doc;
 use mongodb::options::FindOptions;
 
+use super::place::{Place, index, newest_first};
 use super::read::BATCH;
-use super::{Mongo, document, ids};
+use super::{Mongo, document};
 use crate::chat::effect::{Page, PageRequest};
 use crate::chat::event::Message;
 use crate::ids::RoomId;
@@ -71,32 +72,43 @@ impl Mongo {
         let ages = if order == DOWN {
             ages
         } else {
-            let end = ages.end.min(self.count_unnumbered(room, ages.end).await?);
+            let end = self.first_missing(room, ages.end).await?;
             ages.start.max(end.saturating_sub(wanted))..end
         };
         let limit = wanted.min(ages.end.saturating_sub(ages.start));
         if limit == 0 {
             return Ok(());
         }
-        let options = FindOptions::builder()
-            .sort(doc! {"timestamp": -1, "_id": -1})
-            .skip(ages.start)
-            .limit(i64::try_from(limit).unwrap_or(i64::MAX))
-            .batch_size(BATCH)
-            .build();
-        let mut age = ages.start;
-        let mut upwards = Vec::new();
-        self.find(unnumbered(room), options, |document| {
-            let seq = -i64::try_from(age).unwrap_or(i64::MAX);
-            let message = Message { seq, ..document::decode(document, room) };
-            age += 1;
-            if order == DOWN {
-                return add(page, message);
+        let start = self.walk_to(room, ages.start).await?;
+        let end = ages.start.saturating_add(limit);
+        let (mut age, mut last, mut upwards) = (ages.start, None, Vec::new());
+        for filter in start.filters(room) {
+            if age >= end || page.is_full() {
+                break;
             }
-            upwards.push(message);
-            ControlFlow::Continue(())
-        })
-        .await?;
+            let options = FindOptions::builder()
+                .hint(index())
+                .sort(newest_first())
+                .skip(start.skip(age))
+                .limit(i64::try_from(end - age).unwrap_or(i64::MAX))
+                .batch_size(BATCH)
+                .build();
+            self.find(filter, options, |document| {
+                let seq = -i64::try_from(age).unwrap_or(i64::MAX);
+                let message = Message { seq, ..document::decode(document, room) };
+                age += 1;
+                last = Place::of(document);
+                if order == DOWN {
+                    return add(page, message);
+                }
+                upwards.push(message);
+                ControlFlow::Continue(())
+            })
+            .await?;
+        }
+        if let Some(last) = last {
+            self.places.keep(room, age, last);
+        }
         for message in upwards.into_iter().rev() {
             if add(page, message).is_break() {
                 break;
@@ -105,10 +117,18 @@ impl Mongo {
         Ok(())
     }
 
-    async fn count_unnumbered(&self, room: &RoomId, most: u64) -> Result<u64, Fault> {
-        let query =
-            async { self.messages().await?.count_documents(unnumbered(room)).limit(most).max_time(super::READ).await };
-        self.bounded(super::READ, query).await
+    /// The lowest age that no message has, or this one if that is lower.
+    async fn first_missing(&self, room: &RoomId, age: u64) -> Result<u64, Fault> {
+        let start = self.walk_to(room, age).await?;
+        let most = start.skip(age).min(self.places.stride);
+        if most == 0 {
+            return Ok(age);
+        }
+        let filter = start.all(room);
+        let query = async {
+            self.messages().await?.count_documents(filter).hint(index()).limit(most).max_time(super::READ).await
+        };
+        Ok(start.age(self.bounded(super::READ, query).await?))
     }
 }
 
@@ -124,10 +144,6 @@ fn ages(after: i64, before: i64) -> Range<u64> {
     let newer = |seq: i64| u64::try_from(seq.saturating_neg()).unwrap_or(0).min(MOST);
     let start = if before > 0 { 0 } else { newer(before).saturating_add(1) };
     start..newer(after)
-}
-
-fn unnumbered(room: &RoomId) -> Document {
-    doc! {"conversationId": {"$in": ids::forms(room.as_str())}, "seq": null}
 }
 
 #[cfg(test)]

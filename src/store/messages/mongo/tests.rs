@@ -8,7 +8,7 @@ use super::*;
 use crate::chat::effect::{Missed, NewMessage, Page, PageRequest, ReceiptStatus};
 use crate::chat::event::Message;
 use crate::ids::{MessageId, RoomId, Timestamp, UserId};
-use crate::store::messages::{Draft, Fate, LastSeqs, Mark, Stamp, Which};
+use crate::store::messages::{Draft, Fate, LastSeqs, Mark, OldMark, Stamp, Which};
 use crate::store::page::PageBuilder;
 use crate::store::reader::Reader;
 use crate::store::services;
@@ -379,6 +379,7 @@ async fn a_server_that_is_away_is_told_in_time_and_used_again_when_it_is_back() 
 
 /// The documents of the replaced service in all their forms, oldest first.
 async fn old_documents(chat: &Chat, count: i64) -> Vec<String> {
+    chat.mongo.ready().await.unwrap();
     let mut contents = Vec::new();
     let mut documents = Vec::new();
     for n in 0..count {
@@ -429,6 +430,108 @@ async fn the_history_goes_on_before_seq_1_with_the_messages_of_the_replaced_serv
     assert_eq!(chat.mongo.last_seq(&room("5")).await, Ok(8));
 }
 
+#[tokio::test]
+async fn deep_in_an_old_room_a_page_begins_near_the_one_before() {
+    let mut chat = Chat::alone();
+    let old = old_documents(&chat, 900).await;
+    chat.mongo.places.apart = 100;
+    let all = |messages: &[(i64, String)]| messages.iter().map(|(_, content)| content.clone()).collect::<Vec<_>>();
+    let mut seen: Vec<(i64, String)> = Vec::new();
+    loop {
+        let before = seen.first().map(|(seq, _)| *seq);
+        let age = u64::try_from(-before.unwrap_or(1) + 1).unwrap();
+        let passed = chat.mongo.walk_to(&room("5"), age).await.unwrap().skip(age);
+        assert!(passed <= 170, "{passed} messages are passed over for the one of age {age}");
+        let page = PageRequest { before, after: None, limit: 70 };
+        let page = chat.mongo.page(&room("5"), &page).await.unwrap();
+        seen.splice(0..0, page.messages.into_iter().map(|message| (message.seq, message.content)));
+        if !page.has_more {
+            break;
+        }
+    }
+    assert_eq!(all(&seen), old);
+    assert!(seen.iter().map(|(seq, _)| *seq).eq(-899..=0));
+    for after in [-899, -500, -234, -101] {
+        let page = PageRequest { before: None, after: Some(after), limit: 100 };
+        let page = chat.mongo.page(&room("5"), &page).await.unwrap();
+        let first = usize::try_from(after + 900).unwrap();
+        let contents: Vec<_> = page.messages.into_iter().map(|message| message.content).collect();
+        assert_eq!((&contents[..], page.has_more), (&old[first..first + 100], true), "{after}");
+    }
+}
+
+#[tokio::test]
+async fn a_place_that_is_far_from_every_known_one_is_walked_to_over_several_questions() {
+    let mut chat = Chat::alone();
+    let old = old_documents(&chat, 1250).await;
+    (chat.mongo.places.stride, chat.mongo.places.apart) = (100, 20);
+    let oldest = PageRequest { before: Some(-1240), after: None, limit: 50 };
+    let upwards = PageRequest { before: None, after: Some(-1246), limit: 3 };
+    let mut refused = 0;
+    let page = loop {
+        match chat.mongo.page(&room("5"), &oldest).await {
+            Ok(page) => break page,
+            Err(Fault::Late(_)) => refused += 1,
+            Err(fault) => panic!("{fault:?}"),
+        }
+    };
+    assert_eq!((refused, page.messages.len(), page.has_more), (2, 9, false), "500 messages a question");
+    assert_eq!((page.messages[0].seq, &page.messages[0].content), (-1249, &old[0]));
+    let page = chat.mongo.page(&room("5"), &upwards).await.unwrap();
+    let seqs: Vec<i64> = page.messages.iter().map(|message| message.seq).collect();
+    assert_eq!((seqs, page.has_more), (vec![-1245, -1244, -1243], true));
+    assert_eq!(page.messages[0].content, old[4]);
+    // Whatever another hand left without a date is the oldest.
+    chat.collection().await.insert_one(doc! {"conversationId": 5, "content": "undated"}).await.unwrap();
+    let page = chat.mongo.page(&room("5"), &oldest).await.unwrap();
+    assert_eq!((page.messages.len(), page.messages[0].seq, &*page.messages[0].content), (10, -1250, "undated"));
+    let from_it = PageRequest { before: None, after: Some(-1251), limit: 2 };
+    let page = chat.mongo.page(&room("5"), &from_it).await.unwrap();
+    let contents: Vec<_> = page.messages.iter().map(|message| message.content.as_str()).collect();
+    assert_eq!(contents, ["undated", "old 0"]);
+    // Beyond the oldest there is nothing, however far.
+    let beyond = PageRequest { before: Some(i64::MIN), after: None, limit: 50 };
+    assert_eq!(chat.mongo.page(&room("5"), &beyond).await.unwrap().messages, []);
+}
+
+#[tokio::test]
+async fn the_history_of_the_replaced_service_is_found_in_its_index() {
+    let chat = Chat::alone();
+    old_documents(&chat, 40).await;
+    let place = place::Place::of(&mongodb::bson::rawdoc! {
+        "_id": ObjectId::from_bytes([0; 12]), "timestamp": DateTime::from_millis(1_600_000_000_010),
+    });
+    let mut until = place::unnumbered(&room("5"));
+    until.insert("timestamp", doc! {"$lte": DateTime::from_millis(1_600_000_000_010)});
+    for filter in [place::unnumbered(&room("5")), place.unwrap().older(&room("5")), until] {
+        let find =
+            doc! {"find": COLLECTION, "filter": &filter, "sort": place::newest_first(), "limit": 5, "hint": UNNUMBERED};
+        let plan = chat.database(doc! {"explain": find, "verbosity": "queryPlanner"}).await.to_string();
+        assert!(plan.contains(UNNUMBERED) && !plan.contains("COLLSCAN"), "{filter}: {plan}");
+    }
+}
+
+#[tokio::test]
+async fn old_messages_are_marked_in_steps_and_a_bounded_number_of_them() {
+    let chat = Chat::alone();
+    old_documents(&chat, 300).await;
+    let until = Timestamp(1_600_000_000_000 + 250 / 2);
+    let mark = |name: &str, status| OldMark { room: room("5"), user: user(name), status, until };
+    let marks = [mark("7", ReceiptStatus::Read), mark("8", ReceiptStatus::Delivered)];
+    assert_eq!(chat.mongo.mark_in_steps(&marks, Timestamp(1), 25, 4).await, Ok(vec![true; 2]));
+    // Up to 251, which shares the moment of 250, a hundred back; a busy machine may be out of time earlier.
+    let marked = chat.collection().await.distinct("content", doc! {"readAt": {"$exists": true}}).await.unwrap();
+    let number = |content: &Bson| content.as_str().unwrap().strip_prefix("old ").unwrap().parse::<i64>().unwrap();
+    let mut marked: Vec<i64> = marked.iter().map(number).collect();
+    marked.sort_unstable();
+    let whole: Vec<i64> = (152..=251).filter(|n| n % 5 != 0).collect();
+    assert!(whole.ends_with(&marked) && marked.len() >= 20, "{marked:?}");
+    let count = async |filter| chat.collection().await.count_documents(filter).await.unwrap();
+    assert_eq!(count(doc! {"readAt": {"$exists": true}, "delivered": true}).await, marked.len() as u64);
+    // Again there is nothing to do so near, and the next step goes on from there.
+    assert_eq!(chat.mongo.mark_in_steps(&marks[..1], Timestamp(2), 20, 1).await, Ok(vec![false]));
+}
+
 fn expected(model: &[(i64, String)], request: &PageRequest) -> (Vec<(i64, String)>, bool) {
     let (after, before) = (request.after.unwrap_or(i64::MIN), request.before.unwrap_or(i64::MAX));
     let mut within = model.iter().filter(|(seq, _)| *seq > after && *seq < before);
@@ -459,18 +562,18 @@ async fn a_mark_is_made_once_and_never_on_ones_own() {
     };
     use ReceiptStatus::{Delivered, Read};
     let first = [mark("7", Delivered, Which::Seqs(1, 3))];
-    assert_eq!(chat.mongo.mark(&first, Timestamp(1000)).await, Ok(vec![true]));
+    assert_eq!(chat.mongo.mark(&first, Timestamp(1000)).await, Ok(()));
     assert_eq!(flags(&chat).await, ["d", "", "d", ""], "not bob's own");
-    assert_eq!(chat.mongo.mark(&first, Timestamp(2000)).await, Ok(vec![false]));
+    assert_eq!(chat.mongo.mark(&first, Timestamp(2000)).await, Ok(()));
     let several = [
         mark("7", Delivered, Which::Seqs(1, 3)),
         mark("7", Read, Which::Seqs(3, 4)),
         mark("8", Read, Which::Seqs(2, 2)),
         mark("ann", Read, Which::Seqs(1, 1)),
     ];
-    assert_eq!(chat.mongo.mark(&several, Timestamp(3000)).await, Ok(vec![false, true, true, false]));
+    assert_eq!(chat.mongo.mark(&several, Timestamp(3000)).await, Ok(()));
     assert_eq!(flags(&chat).await, ["d", "dr", "dr", "dr"]);
-    assert_eq!(chat.mongo.mark(&[], Timestamp(3000)).await, Ok(vec![]));
+    assert_eq!(chat.mongo.mark(&[], Timestamp(3000)).await, Ok(()));
     let times = async |seq: i64| {
         let stored = chat.collection().await.find_one(doc! {"room": "5", "seq": seq}).await.unwrap().unwrap();
         ["deliveredAt", "readAt"].map(|name| stored.get_datetime(name).ok().map(|time| time.timestamp_millis()))
@@ -485,12 +588,12 @@ async fn a_mark_is_made_once_and_never_on_ones_own() {
     let target = chat.mongo.targets(&[(room("5"), MessageId(id))]).await.unwrap().remove(0).unwrap();
     assert_eq!((target.seq, target.user.as_str(), target.read), (None, "1", false));
     let one = mark("0", Read, Which::One(MessageId(id)));
-    let up_to = mark("0", Read, Which::Unnumbered(target.timestamp));
-    assert_eq!(chat.mongo.mark(&[one.clone()], Timestamp(1)).await, Ok(vec![true]));
-    assert_eq!(chat.mongo.mark(&[one, up_to.clone()], Timestamp(1)).await, Ok(vec![false, true]));
-    assert_eq!(chat.mongo.mark(&[up_to], Timestamp(1)).await, Ok(vec![false]));
+    let up_to = |name: &str| OldMark { room: room("5"), user: user(name), status: Read, until: target.timestamp };
+    assert_eq!(chat.mongo.mark(&[one], Timestamp(1)).await, Ok(()));
+    assert_eq!(chat.mongo.mark_old(&[up_to("0"), up_to("0"), up_to("1")], Timestamp(1)).await, Ok(vec![true; 3]));
+    assert_eq!(chat.mongo.mark_old(&[up_to("0"), up_to("7")], Timestamp(1)).await, Ok(vec![false; 2]));
     let read = chat.collection().await.count_documents(doc! {"seq": null, "read": true}).await.unwrap();
-    assert_eq!(read, 5, "0 and 5 were; 4 alone, then 1 and 2 with it; 5 shares the moment of 4");
+    assert_eq!(read, 6, "0 and 5 were; 4 alone, then 1, 2 and, for another reader, 3 with it; 5 shares its moment");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What others change in the memberships: notices of the triggers, over a connection of its own.
 //!
-//! The same question proves every few seconds that the connection lives and that the triggers stand. Without them it
-//! is the clock that says that something may have changed.
+//! The same question proves every few seconds that the connection lives and that the triggers stand. Without them, or
+//! without a connection, it is the clock that says that something may have changed.
 
 use std::future::poll_fn;
 use std::time::Duration;
@@ -36,6 +36,8 @@ const TRIGGERS_STAND: &str = "SELECT count(*) = 2 FROM pg_trigger
 pub(super) struct Listener {
     ear: Option<Ear>,
     pause: Duration,
+    /// Without an ear: when something may have changed unheard for too long.
+    look_at: Instant,
 }
 
 #[derive(Debug)]
@@ -47,20 +49,26 @@ struct Ear {
 
 impl Default for Listener {
     fn default() -> Self {
-        Self { ear: None, pause: SHORTEST_PAUSE }
+        Self { ear: None, pause: SHORTEST_PAUSE, look_at: Instant::now() + CHECK }
     }
 }
 
 impl Listener {
-    /// The next change. First of all, and after every interruption, [`Change::Missed`].
+    /// The next change. First of all, and after every interruption, [`Change::Missed`]; during one, every [`CHECK`]: the
+    /// pool may have connections where the ear gets none.
     pub(super) async fn next(&mut self, config: &Config, columns: Columns) -> Change {
         loop {
             let Some(ear) = &mut self.ear else {
-                if let Ok(Ok(ear)) = timeout(ANSWER, Ear::open(config, columns)).await {
-                    self.ear = Some(ear);
-                    return Change::Missed;
+                tokio::select! {
+                    opened = open(config, columns, &mut self.pause) => if let Some(ear) = opened {
+                        self.ear = Some(ear);
+                        return Change::Missed;
+                    },
+                    () = sleep_until(self.look_at) => {
+                        self.look_at = Instant::now() + CHECK;
+                        return Change::Missed;
+                    }
                 }
-                self.pause().await;
                 continue;
             };
             tokio::select! {
@@ -77,14 +85,30 @@ impl Listener {
                 },
             }
             self.ear = None;
+            self.look_at = Instant::now() + CHECK;
             self.pause().await;
         }
     }
 
     /// Waits before the next attempt.
     pub(super) async fn pause(&mut self) {
-        sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        wait(&mut self.pause).await;
+    }
+}
+
+async fn wait(pause: &mut Duration) {
+    sleep(*pause).await;
+    *pause = (*pause * 2).min(LONGEST_PAUSE);
+}
+
+/// `None` after a pause when there is no connection to be had.
+async fn open(config: &Config, columns: Columns, pause: &mut Duration) -> Option<Ear> {
+    match timeout(ANSWER, Ear::open(config, columns)).await {
+        Ok(Ok(ear)) => Some(ear),
+        Ok(Err(_)) | Err(_) => {
+            wait(pause).await;
+            None
+        }
     }
 }
 

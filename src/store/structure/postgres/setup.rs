@@ -2,11 +2,11 @@
 //!
 //! Servers that start together take turns by an advisory lock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use refinery::embed_migrations;
+use refinery::{Migration, embed_migrations};
 use tokio::time::timeout;
 use tokio_postgres::{Client, Error};
 
@@ -22,6 +22,7 @@ embed_migrations!("src/store/structure/postgres/migrations");
 
 /// Where refinery keeps what was migrated; its usual name may be taken by another service.
 const HISTORY: &str = "alt_ws_migrations";
+const HAS_HISTORY: &str = "SELECT to_regclass($1::text) IS NOT NULL";
 /// `alt-ws` in ASCII: taken by whoever sets up, and freed when its connection ends.
 const LOCK: &str = "SELECT pg_advisory_lock(x'616c742d7773'::bigint)";
 const TRIGGERS: &str = include_str!("triggers.sql");
@@ -89,16 +90,38 @@ async fn prepare(client: &mut Client, members: &[Seat]) -> Result<Shape, Trouble
         return Err(Trouble::Unfit(format!("the database has the encoding {encoding}; make one with UTF8")));
     }
     client.batch_execute(LOCK).await?;
-    let mut runner = migrations::runner();
-    runner.set_migration_table_name(HISTORY);
-    // A newer server may have migrated further; what it adds does not disturb an older one beside it.
-    runner.set_abort_missing(false).run_async(client).await.map_err(Trouble::Migration)?;
+    migrate(client).await?;
     client.batch_execute(TRIGGERS).await?;
     let shape = look(client).await?;
     let statements = Statements::new(shape);
     rehearse(client, shape.columns, &statements).await?;
     seed(client, shape.columns, &statements, members).await?;
     Ok(shape)
+}
+
+/// Makes what is missing. Where nothing is, the runner is left alone: it begins with `CREATE TABLE IF NOT EXISTS`, for
+/// which PostgreSQL asks for the right to create even when the table exists.
+async fn migrate(client: &mut Client) -> Result<(), Trouble> {
+    let mut runner = migrations::runner();
+    if is_current(client, runner.get_migrations()).await? {
+        return Ok(());
+    }
+    runner.set_migration_table_name(HISTORY);
+    // A newer server may have migrated further; what it adds does not disturb an older one beside it.
+    runner.set_abort_missing(false).run_async(client).await.map(drop).map_err(Trouble::Migration)
+}
+
+/// Whether each of the migrations was made as it is here.
+async fn is_current(client: &Client, migrations: &[Migration]) -> Result<bool, Error> {
+    if !client.query_one(HAS_HISTORY, &[&HISTORY]).await?.try_get::<_, bool>(0)? {
+        return Ok(false);
+    }
+    let made = format!("SELECT version::int8, name::text, checksum::text FROM {HISTORY}");
+    let rows = client.query(&made, &[]).await?;
+    let rows = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)));
+    let made: HashSet<(i64, String, String)> = rows.collect::<Result<_, Error>>()?;
+    let key = |one: &Migration| (i64::from(one.version()), one.name().to_owned(), one.checksum().to_string());
+    Ok(migrations.iter().all(|migration| made.contains(&key(migration))))
 }
 
 async fn look(client: &Client) -> Result<Shape, Trouble> {
@@ -129,8 +152,10 @@ async fn rehearse(client: &Client, columns: Columns, statements: &Statements) ->
     let nobody = Seats::new(columns, std::iter::empty());
     let nobody = [nobody.rooms.parameter(), nobody.users.parameter()];
     client.query(&statements.are_members, &nobody).await?;
-    client.query(&statements.readers, &nobody).await?;
-    let [_, user] = nobody;
+    client.query(&statements.newest, &nobody).await?;
+    let nothing: Vec<i64> = Vec::new();
+    let [rooms, user] = nobody;
+    client.query(&statements.lowest, &[rooms, user, &nothing, &nothing]).await?;
     client.query(&statements.conversations, &[user]).await?;
     let nothing = Saved::new(columns, &[]);
     client.query(&statements.save_readers, &nothing.parameters(&std::time::UNIX_EPOCH)).await?;

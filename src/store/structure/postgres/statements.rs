@@ -2,6 +2,7 @@
 
 use super::column::Columns;
 use crate::store::MAX_CONVERSATIONS;
+use crate::store::reader::{MAX_STEPS, MAX_UNREAD_STEPS};
 
 /// What was found in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +23,10 @@ pub(super) struct Statements {
     pub(super) enter: Option<String>,
     /// One user -> rooms.
     pub(super) conversations: String,
-    /// Rooms, users -> position, watermarks, single receipts (two arrays) of those that have any.
-    pub(super) readers: String,
+    /// Rooms, users -> position, watermarks, the newest single receipts (two arrays) of those that have any.
+    pub(super) newest: String,
+    /// Rooms, users; positions and seqs -> the same, of the lowest single receipts and those of the seqs.
+    pub(super) lowest: String,
     /// Rooms, users, delivered, read; time; rooms, users, seqs, levels of single receipts.
     pub(super) save_readers: String,
     /// Rooms, users -> those that are new.
@@ -51,13 +54,14 @@ impl Statements {
                 "SELECT conversation_id FROM conversation_members WHERE user_id = ($1::{user}[])[1]
                  {joined_at} LIMIT {MAX_CONVERSATIONS}"
             ),
-            readers: format!(
-                "SELECT asked.n, s.delivered_seq, s.read_seq, r.seqs, r.levels FROM {asked}
-                 LEFT JOIN read_state AS s ON s.conversation_id = asked.room AND s.user_id = asked.member
-                 CROSS JOIN LATERAL (SELECT array_agg(seq) AS seqs, array_agg(level) AS levels FROM read_receipts AS r
-                     WHERE r.conversation_id = asked.room AND r.user_id = asked.member) AS r
-                 WHERE s.read_seq IS NOT NULL OR r.seqs IS NOT NULL"
+            newest: readers(
+                &asked,
+                "",
+                &format!(
+                    "SELECT seq, level FROM read_receipts AS r WHERE {MINE} ORDER BY seq DESC LIMIT {MAX_UNREAD_STEPS}"
+                ),
             ),
+            lowest: readers(&asked, ABOUT, &lowest()),
             save_readers: save_readers(room, user),
             add: add(room, user, shape.open),
             remove: format!(
@@ -72,6 +76,37 @@ impl Statements {
                 .then(|| format!("SELECT EXISTS (SELECT FROM conversations WHERE id = ($1::{room}[])[1])")),
         }
     }
+}
+
+/// Single receipts of a seat that is asked about.
+const MINE: &str = "r.conversation_id = asked.room AND r.user_id = asked.member";
+
+/// The seqs that are asked for besides, of each seat that has some.
+const ABOUT: &str = "LEFT JOIN (SELECT n, array_agg(seq) AS seqs FROM unnest($3::int8[], $4::int8[]) AS about (n, seq)
+    GROUP BY n) AS about ON about.n = asked.n";
+
+fn readers(asked: &str, about: &str, single: &str) -> String {
+    format!(
+        "SELECT asked.n, s.delivered_seq, s.read_seq, r.seqs, r.levels FROM {asked}
+         LEFT JOIN read_state AS s ON s.conversation_id = asked.room AND s.user_id = asked.member {about}
+         CROSS JOIN LATERAL (SELECT array_agg(seq) AS seqs, array_agg(level) AS levels FROM ({single}) AS r) AS r
+         WHERE s.read_seq IS NOT NULL OR r.seqs IS NOT NULL"
+    )
+}
+
+/// Each part ends in the index: the first ones above either watermark, and one by one those asked for.
+fn lowest() -> String {
+    let above = |watermark: &str| {
+        format!(
+            "(SELECT seq, level FROM read_receipts AS r WHERE {MINE} AND seq > coalesce({watermark}, 0)
+              ORDER BY seq LIMIT {MAX_STEPS})"
+        )
+    };
+    format!(
+        "{} UNION {} UNION SELECT seq, level FROM read_receipts AS r WHERE {MINE} AND seq = ANY (about.seqs)",
+        above("s.read_seq"),
+        above("s.delivered_seq")
+    )
 }
 
 /// Nobody may open a conversation that has members and is merely not listed. The update that changes nothing makes the
@@ -96,6 +131,9 @@ fn enter(room: &str, user: &str) -> String {
 
 /// Rows of `read_state` are locked in one order by every server, and single receipts only under such a lock, so two
 /// servers cannot wait for each other. A row can be touched once in a statement: what is raised is not deleted.
+///
+/// What it costs goes by what is given and what the watermarks pass, not by what is stored: below a stored watermark
+/// there is nothing left to delete, and a look begins there.
 fn save_readers(room: &str, user: &str) -> String {
     format!(
         "WITH given AS (
@@ -106,6 +144,9 @@ fn save_readers(room: &str, user: &str) -> String {
              SELECT room, member, seq, max(level) AS level
              FROM unnest($6::{room}[], $7::{user}[], $8::int8[], $9::int2[]) AS s (room, member, seq, level)
              GROUP BY room, member, seq),
+         before AS (
+             SELECT room, member, r.delivered_seq FROM given
+             JOIN read_state AS r ON r.conversation_id = room AND r.user_id = member),
          saved AS (
              INSERT INTO read_state AS r (conversation_id, user_id, delivered_seq, read_seq, updated_at)
              SELECT room, member, delivered, read, $5::timestamptz FROM given ORDER BY room, member
@@ -118,12 +159,17 @@ fn save_readers(room: &str, user: &str) -> String {
              SELECT s.room, s.member, s.seq, s.level
              FROM single AS s JOIN saved AS w ON w.conversation_id = s.room AND w.user_id = s.member
              WHERE s.seq > w.read_seq AND (s.seq > w.delivered_seq OR s.level = 2)
-             ON CONFLICT (conversation_id, user_id, seq) DO UPDATE SET level = greatest(r.level, excluded.level))
+             ON CONFLICT (conversation_id, user_id, seq) DO UPDATE SET level = excluded.level
+                 WHERE r.level < excluded.level),
+         read_through AS (
+             DELETE FROM read_receipts AS r USING saved AS w
+             WHERE r.conversation_id = w.conversation_id AND r.user_id = w.user_id AND r.seq <= w.read_seq)
          DELETE FROM read_receipts AS r USING saved AS w
-         WHERE r.conversation_id = w.conversation_id AND r.user_id = w.user_id
-             AND (r.seq <= w.read_seq OR (r.level = 1 AND r.seq <= w.delivered_seq
-                 AND NOT EXISTS (SELECT FROM single AS s WHERE s.level = 2
-                     AND s.room = r.conversation_id AND s.member = r.user_id AND s.seq = r.seq)))"
+             LEFT JOIN before AS b ON b.room = w.conversation_id AND b.member = w.user_id
+         WHERE r.conversation_id = w.conversation_id AND r.user_id = w.user_id AND r.level = 1
+             AND r.seq > greatest(w.read_seq, b.delivered_seq) AND r.seq <= w.delivered_seq
+             AND NOT EXISTS (SELECT FROM single AS s WHERE s.level = 2
+                 AND s.room = r.conversation_id AND s.member = r.user_id AND s.seq = r.seq)"
     )
 }
 

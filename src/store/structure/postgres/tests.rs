@@ -141,7 +141,7 @@ async fn every_type_of_column_is_bound_as_it_is() {
         let reader = Reader::from_parts(6, 3, [(5, Read), (9, Delivered)].into());
         let save = [(seat(here, ann), reader.clone()), (seat(odd, "no body"), reader.clone())];
         side.save_readers(&save, Timestamp(1)).await.unwrap();
-        let readers = side.readers(&asked).await.unwrap();
+        let readers = side.readers(&asked, Singles::Newest).await.unwrap();
         assert_eq!(readers[2], reader, "{room_type}");
         assert_eq!(readers.iter().filter(|reader| **reader == Reader::default()).count(), 4);
 
@@ -182,7 +182,7 @@ async fn readers_never_go_back_and_covered_single_receipts_go() {
     let save = async |delivered, read, single: &[(i64, ReceiptStatus)]| {
         let reader = Reader::from_parts(delivered, read, single.iter().copied().collect());
         side.save_readers(&[(ann.clone(), reader)], Timestamp(1)).await.unwrap();
-        side.readers(&[bob.clone(), ann.clone()]).await.unwrap().remove(1)
+        side.readers(&[bob.clone(), ann.clone()], Singles::Newest).await.unwrap().remove(1)
     };
     let reader = |delivered, read, single: &[(i64, ReceiptStatus)]| {
         Reader::from_parts(delivered, read, single.iter().copied().collect())
@@ -217,7 +217,55 @@ async fn readers_never_go_back_and_covered_single_receipts_go() {
         let both = tokio::join!(side.save_readers(&one, Timestamp(1)), other.save_readers(&two, Timestamp(1)));
         assert_eq!(both, (Ok(()), Ok(())));
     }
-    assert_eq!(side.readers(&[ann, bob]).await.unwrap(), [reader(59, 59, &[]), reader(59, 59, &[(60, Read)])]);
+    assert_eq!(
+        side.readers(&[ann, bob], Singles::Newest).await.unwrap(),
+        [reader(59, 59, &[]), reader(59, 59, &[(60, Read)])]
+    );
+}
+
+#[tokio::test]
+async fn of_many_single_receipts_a_bounded_part_is_read_and_only_what_is_raised_is_written() {
+    let base = Base::new().await;
+    let side = base.side();
+    let seats = [seat("5", "eve"), seat("5", "ann"), seat("5", "bob")];
+    let single = (1..=25_000).map(|n| (2 * n + 1, if n > 4000 { Read } else { Delivered }));
+    let many = Reader::from_parts(1, 1, single.collect());
+    side.save_readers(&[(seats[1].clone(), many)], Timestamp(1)).await.unwrap();
+    base.run(
+        "CREATE SEQUENCE rows;
+         CREATE FUNCTION count_row() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             PERFORM nextval('rows');
+             RETURN coalesce(NEW, OLD);
+         END $$;
+         CREATE TRIGGER count_row BEFORE INSERT OR UPDATE OR DELETE ON read_receipts
+             FOR EACH ROW EXECUTE FUNCTION count_row()",
+    )
+    .await;
+    let about = [(1, 49_999), (1, 49_998), (2, 7)];
+    let lowest = side.readers(&seats, Singles::Lowest(&about)).await.unwrap();
+    let seqs: Vec<i64> = lowest[1].single().keys().copied().collect();
+    assert_eq!((seqs.len(), seqs[0], seqs[999], seqs[1000]), (1001, 3, 2001, 49_999));
+    assert_eq!((&lowest[0], &lowest[2]), (&Reader::default(), &Reader::default()));
+    let newest = side.readers(&seats, Singles::Newest).await.unwrap();
+    let seqs: Vec<i64> = newest[1].single().keys().copied().collect();
+    assert_eq!((seqs.len(), seqs[9999]), (10_000, 50_001));
+
+    let save = async |delivered, single: &[(i64, ReceiptStatus)]| {
+        base.run("ALTER SEQUENCE rows RESTART").await;
+        base.run("SELECT nextval('rows')").await;
+        let reader = Reader::from_parts(delivered, 1, single.iter().copied().collect());
+        side.save_readers(&[(seats[1].clone(), reader)], Timestamp(1)).await.unwrap();
+        base.client.query_one("SELECT last_value - 1 FROM rows", &[]).await.unwrap().get::<_, i64>(0)
+    };
+    assert_eq!(save(1, &[(49_998, Read)]).await, 1);
+    assert_eq!(save(1, &[(49_998, Delivered)]).await, 1, "tried, and left as it is");
+    assert_eq!(save(3, &[]).await, 1, "covered, so it goes");
+    // The others are read, so they stay although all is delivered.
+    assert_eq!(save(50_001, &[]).await, 3999);
+    assert_eq!(save(50_001, &[(4, Read)]).await, 1);
+    let lowest = side.readers(&seats, Singles::Lowest(&[])).await.unwrap();
+    assert_eq!(lowest[1].single().keys().next(), Some(&4));
+    assert_eq!(base.count("read_receipts").await, 21_002);
 }
 
 #[tokio::test]
@@ -243,9 +291,11 @@ async fn the_indexes_are_used() {
         let pair = [asked.rooms.parameter(), asked.users.parameter()];
         let saved = Saved::new(up.columns, &readers);
         let time = time(Timestamp(1));
-        let questions: [(&str, &[Parameter<'_>]); 3] = [
+        let about = (vec![1_i64, 50], vec![5_i64, 5]);
+        let questions: [(&str, &[Parameter<'_>]); 4] = [
             (&up.statements.are_members, &pair),
-            (&up.statements.readers, &pair),
+            (&up.statements.newest, &pair),
+            (&up.statements.lowest, &[pair[0], pair[1], &about.0, &about.1]),
             (&up.statements.save_readers, &saved.parameters(&time)),
         ];
         for (sql, parameters) in questions {
@@ -318,6 +368,54 @@ async fn without_ownership_of_the_table_changes_are_looked_for() {
     assert!(began.elapsed() < Duration::from_secs(6));
     assert!(side.add_members(&room("5"), &[user("8")]).await.is_err(), "no right to insert");
     drop(side);
+    base.run(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}")).await;
+}
+
+#[tokio::test]
+async fn without_a_connection_to_hear_from_changes_are_looked_for() {
+    let base = Base::new().await;
+    let role = base.name();
+    base.run(&format!("CREATE ROLE {role} LOGIN CONNECTION LIMIT 1; GRANT CREATE ON SCHEMA public TO {role}")).await;
+    let side = base.side_of(PostgresSettings { user: role.into(), ..base.settings() });
+    // The pool takes the one connection that there is.
+    let ann = [seat("5", "ann")];
+    let began = Instant::now();
+    while side.are_members(&ann).await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(5), "the connection of the set-up stays");
+    }
+    assert_eq!(change(&side).await, Change::Missed);
+    let began = Instant::now();
+    assert_eq!(change(&side).await, Change::Missed);
+    assert!(began.elapsed() < CHECK + Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(side.are_members(&ann).await.unwrap(), [false]);
+    base.run(&format!("ALTER ROLE {role} CONNECTION LIMIT 2")).await;
+    assert_eq!(change(&side).await, Change::Missed, "there is an ear now");
+    base.run("INSERT INTO conversation_members VALUES ('5', 'ann')").await;
+    assert_eq!(change(&side).await, Change::Added(seat("5", "ann")));
+    drop(side);
+    base.run(&format!("ALTER ROLE {role} CONNECTION LIMIT 0; DROP OWNED BY {role} CASCADE; DROP ROLE {role}")).await;
+}
+
+#[tokio::test]
+async fn a_role_that_may_create_nothing_uses_what_another_made() {
+    let base = Base::new().await;
+    base.side().add_members(&room("5"), &[user("ann")]).await.unwrap();
+    let role = base.name();
+    base.run(&format!(
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC; CREATE ROLE {role} LOGIN;
+         GRANT SELECT ON conversation_members, alt_ws_migrations TO {role};
+         GRANT SELECT, INSERT, UPDATE, DELETE ON read_state, read_receipts TO {role}"
+    ))
+    .await;
+    let side = base.side_of(PostgresSettings { user: role.into(), ..base.settings() });
+    assert_eq!(side.ready().await, Ok(()));
+    let ann = [seat("5", "ann")];
+    assert_eq!(side.are_members(&ann).await.unwrap(), [true]);
+    side.save_readers(&[(ann[0].clone(), Reader::from_parts(1, 1, [].into()))], Timestamp(1)).await.unwrap();
+    // What is not as it was made here is the runner's to judge, and it may not even begin.
+    base.run("UPDATE alt_ws_migrations SET checksum = '1'").await;
+    let side = base.side_of(PostgresSettings { user: role.into(), ..base.settings() });
+    assert_eq!(side.ready().await, Err(trouble::UNFIT));
     base.run(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}")).await;
 }
 
