@@ -1,7 +1,12 @@
-//! What networks and databases do to a store on PostgreSQL and MongoDB, held against what was acknowledged.
+//! What networks, databases, disks and the system do to a store, held against what was acknowledged.
+//!
+//! Each test has a database of its own behind a network of its own; where a server is killed, stopped or given fail
+//! points it is one of the test's own. The books of [`ledger`] are checked against a dump that goes past the store.
+//! `FAULT_ROUNDS` (default 3) says how often processes are killed.
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that cannot go on fails, in its helpers too"
@@ -10,46 +15,27 @@
 #[path = "store/harness.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each suite takes what it needs")]
 mod harness;
+#[path = "store/ledger.rs"]
+#[allow(unreachable_pub, reason = "as in the other suites")]
+mod ledger;
 #[path = "support/toxic.rs"]
-#[allow(dead_code, unreachable_pub, reason = "each suite takes what it needs")]
 mod toxic;
 
-use std::collections::HashSet;
-use std::time::{Duration, Instant};
-
-use alt_ws::chat::effect::{Committed, RecordBody, Refusal};
-use harness::*;
-
-/// Sends until it is taken, as a client does; says under which seq.
-fn insist(store: &Running, body: &RecordBody) -> i64 {
-    let since = Instant::now();
-    loop {
-        match store.ask(body.clone()) {
-            Ok(Committed::Message { message, .. }) => return message.seq,
-            Err(Refusal::Unavailable | Refusal::Busy) if since.elapsed() < Duration::from_secs(30) => {}
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-#[test]
-fn two_servers_on_the_same_databases_keep_one_gapless_order() {
-    let subject = Subject::databases().members(&[("r", "ann"), ("r", "bob")]);
-    let seqs: Vec<i64> = std::thread::scope(|scope| {
-        let servers = ["ann", "bob"].map(|user| {
-            let subject = &subject;
-            scope.spawn(move || {
-                let store = subject.start();
-                let mut seqs = Vec::new();
-                for batch in 0..30 {
-                    let bodies = (0..20).map(|n| once("r", user, "x", &format!("{batch} {n}"), "1")).collect();
-                    seqs.extend(store.ask_all(bodies).into_iter().map(|answer| stored(answer).seq));
-                }
-                seqs
-            })
-        });
-        servers.into_iter().flat_map(|server| server.join().unwrap()).collect()
-    });
-    assert_eq!(seqs.iter().copied().collect::<HashSet<_>>(), (1..=1200).collect());
-    assert_eq!(seqs.len(), 1200);
-}
+#[path = "store_faults/batch.rs"]
+mod batch;
+#[path = "store_faults/disk.rs"]
+mod disk;
+#[path = "store_faults/doubt.rs"]
+mod doubt;
+#[path = "store_faults/kill.rs"]
+mod kill;
+#[path = "store_faults/order.rs"]
+mod order;
+#[path = "store_faults/overload.rs"]
+mod overload;
+#[path = "store_faults/receipts.rs"]
+mod receipts;
+#[path = "store_faults/structure.rs"]
+mod structure;
+#[path = "store_faults/world.rs"]
+mod world;

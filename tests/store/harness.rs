@@ -16,7 +16,7 @@ use alt_ws::store::{
 };
 
 #[path = "../support/services.rs"]
-mod services;
+pub(crate) mod services;
 pub(crate) use services::{shared_mongo, shared_postgres};
 
 /// How long an outcome may take on a busy machine.
