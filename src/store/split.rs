@@ -158,6 +158,12 @@ impl Sides {
         .map_err(Fault::without_patience)
     }
 
+    /// Asks the structure something that it answers at once when it is well: whoever is late with that is down.
+    async fn ask_at_once<T>(&self, question: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        self.vitals.require(Side::Structure)?;
+        self.vitals.note(Side::Structure, question.await.map_err(Fault::without_patience))
+    }
+
     /// Asks a side, unless it is known to be down, and takes note of how it is doing.
     async fn ask<T>(&self, side: Side, question: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         self.vitals.require(side)?;
@@ -258,7 +264,7 @@ impl Split {
         }
         if !to_ask.is_empty() {
             let asked = sides.membership.asking();
-            match sides.ask(Side::Structure, sides.structure.are_members(&to_ask)).await {
+            match sides.ask_at_once(sides.structure.are_members(&to_ask)).await {
                 Ok(found) => {
                     for (seat, is_member) in to_ask.into_iter().zip(found) {
                         sides.membership.learn(seat.clone(), is_member, asked, now);

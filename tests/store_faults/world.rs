@@ -22,7 +22,7 @@ use super::ledger::{Key, Ledger, Stored, Told, may_be_sent_again};
 use super::toxic::Toxic;
 
 /// Short, so that outages can be longer.
-pub(crate) const PERSIST_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const PERSIST_TIMEOUT: Duration = Duration::from_secs(5);
 /// What something takes that no fault holds up, on a busy machine.
 pub(crate) const AT_ONCE: Duration = Duration::from_secs(1);
 /// From the end of a fault to the first acknowledgement.

@@ -35,7 +35,7 @@ impl Sides {
         let seats: Vec<_> = joins.collect();
         let readers = match seats.is_empty() {
             true => Ok(Vec::new()),
-            false => self.ask(Side::Structure, self.structure.readers(&seats, Singles::Newest)).await,
+            false => self.ask_at_once(self.structure.readers(&seats, Singles::Newest)).await,
         };
         let mut readers = readers.map(Vec::into_iter);
         let questions = due.iter().map(|due| {
