@@ -1,7 +1,7 @@
 //! A server for conformance suites: bare Engine.IO echo at `/engine.io/`, a Socket.IO echo application at
 //! `/socket.io/` with the namespaces `/` and `/custom`.
 //!
-//! `cargo run --release --example conformance -- --port 3000 [--cores 2]`
+//! `[ALLOW_EIO3=true] cargo run --release --example conformance -- --port 3000 [--cores 2]`
 //!
 //! It is also the smallest application on the server: everything but [`Echo`] is set-up.
 
@@ -111,12 +111,22 @@ impl Application for Echo {
     }
 }
 
+/// `ALLOW_EIO3`, as the server itself reads it.
+fn allow_eio3() -> Result<bool, String> {
+    match std::env::var("ALLOW_EIO3").as_deref() {
+        Err(_) | Ok("" | "false" | "0") => Ok(false),
+        Ok("true" | "1") => Ok(true),
+        Ok(other) => Err(format!("ALLOW_EIO3 is {other:?}; it must be true, false, 1 or 0")),
+    }
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
     let settings = Settings {
         // A dual-stack address, because suites say `localhost` and systems differ in what that is first.
         listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, options.port)),
         cores: options.cores,
+        allow_eio3: allow_eio3()?,
         mounts: vec![("/engine.io/", Protocol::EngineIoEcho), ("/socket.io/", Protocol::SocketIo)],
         namespaces: &["/", "/custom"],
         timings: Timings {

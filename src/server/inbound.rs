@@ -9,19 +9,20 @@ use bytes::Bytes;
 
 use super::connections::{Connection, NORMAL_CLOSE, Upper, Wire};
 use super::core::State;
-use super::gate;
+use super::gate::ConnectError;
 use super::mailbox::{Aborted, Answer, Call, Request};
 use super::outbox::SharedFrame;
 use super::settings::Settings;
+use super::websocket::Handshake;
 use crate::chat::application::{Application, ConnectRequest, Now};
 use crate::chat::effect::{Committed, Outcome, Refusal};
 use crate::chat::event::Online;
-use crate::engineio::error::HandshakeError;
+use crate::engineio::body::{self, Form};
+use crate::engineio::error::{HandshakeError, PacketError};
 use crate::engineio::frame::{self, Frame};
-use crate::engineio::handshake::OpenPacket;
+use crate::engineio::handshake::{Dialect, OpenPacket, Query};
 use crate::engineio::packet::{self, ClientPacket};
-use crate::engineio::payload;
-use crate::engineio::session::{CloseReason, Output, Received, Session, Timings, Transport};
+use crate::engineio::session::{CloseReason, Output, Received, Revision, Session, Timings, Transport};
 use crate::ids::{ConnectionKey, NamespaceId, SessionId, SocketKey};
 use crate::socketio::{self, Event, Incoming};
 
@@ -32,25 +33,25 @@ const POLICY_VIOLATION: u16 = 1008;
 
 impl<A: Application> State<A> {
     /// A new session, on this core.
-    pub(crate) fn open(
-        &mut self,
-        sid: SessionId,
-        transport: Transport,
-        is_echo: bool,
-        authorization: Option<Box<str>>,
-        now: Now,
-    ) -> Option<ConnectionKey> {
+    pub(crate) fn open(&mut self, handshake: Handshake, transport: Transport, now: Now) -> Option<ConnectionKey> {
         let settings = &self.shared.settings;
+        let Handshake { sid, dialect, is_echo, authorization } = handshake;
+        let revision = dialect.revision();
         let upper = if is_echo {
             Upper::Echo
         } else {
-            Upper::SocketIo(socketio::Connection::new(now.instant, settings.connect_timeout))
+            let socket_io = match revision {
+                Revision::V3 => socketio::Revision::V4,
+                Revision::V4 => socketio::Revision::V5,
+            };
+            Upper::SocketIo(socketio::Connection::new(socket_io, now.instant, settings.connect_timeout))
         };
         let connection = Connection {
             sid,
-            session: Session::new(transport, settings.timings, now.instant),
+            session: Session::new(transport, revision, settings.timings, now.instant),
             upper,
             outbox: Default::default(),
+            base64: dialect == Dialect::V3 { base64: true },
             poll: None,
             websocket: None,
             authorization,
@@ -63,6 +64,18 @@ impl<A: Application> State<A> {
         self.shared.metrics.sessions.increment();
         self.settle(key, now);
         Some(key)
+    }
+
+    /// Grants what a client asks for by opening a session, once the open packet is on its way.
+    pub(crate) fn welcome(&mut self, key: ConnectionKey, now: Now) {
+        let namespaces = self.shared.settings.namespaces;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Upper::SocketIo(upper) = &mut connection.upper else { return };
+        if let Some(incoming) = upper.opening(namespaces) {
+            self.handle_incoming(key, incoming, now);
+            self.execute(now);
+            self.settle(key, now);
+        }
     }
 
     /// The packet that begins a session.
@@ -101,17 +114,17 @@ impl<A: Application> State<A> {
     }
 
     fn handle_frame(&mut self, key: ConnectionKey, frame: Frame<'_>, now: Now) {
+        let Some(revision) = self.connections.get_mut(key).map(|connection| connection.session.revision()) else {
+            return;
+        };
         match frame {
-            Frame::Text(text) => match ClientPacket::decode(&text) {
-                Ok(packet) => self.handle_packet(key, Transport::WebSocket, packet, now),
-                Err(error) => {
-                    tracing::debug!(reason = error.reason(), "packet refused");
-                    self.fail(key, Transport::WebSocket, PROTOCOL_ERROR);
-                }
-            },
+            Frame::Text(text) => self.handle_message(key, ClientPacket::decode(&text, revision), now),
             Frame::Binary(bytes) => {
-                let packet = ClientPacket::Binary(Bytes::copy_from_slice(&bytes));
-                self.handle_packet(key, Transport::WebSocket, packet, now);
+                let packet = match revision {
+                    Revision::V3 => ClientPacket::decode_binary_v3(&bytes),
+                    Revision::V4 => Ok(ClientPacket::Binary(Bytes::copy_from_slice(&bytes))),
+                };
+                self.handle_message(key, packet, now);
             }
             Frame::Ping(payload) => self.pong(key, &payload, now),
             Frame::Pong => {}
@@ -121,6 +134,16 @@ impl<A: Application> State<A> {
                     Transport::WebSocket => connection.session.handle_websocket_closed(true),
                     Transport::Polling => connection.session.handle_probe_error(),
                 }
+            }
+        }
+    }
+
+    fn handle_message(&mut self, key: ConnectionKey, packet: Result<ClientPacket<'_>, PacketError>, now: Now) {
+        match packet {
+            Ok(packet) => self.handle_packet(key, Transport::WebSocket, packet, now),
+            Err(error) => {
+                tracing::debug!(reason = error.reason(), "packet refused");
+                self.fail(key, Transport::WebSocket, PROTOCOL_ERROR);
             }
         }
     }
@@ -156,13 +179,8 @@ impl<A: Application> State<A> {
         let namespaces = self.shared.settings.namespaces;
         let incoming = match (connection.session.handle_packet(source, packet, now.instant), &mut connection.upper) {
             (Received::Nothing, _) => return,
-            (Received::Text(text), Upper::Echo) => {
-                let frame = SharedFrame::text(text.len() + 1, |buffer| {
-                    buffer.push(packet::MESSAGE as u8);
-                    buffer.extend_from_slice(text.as_bytes());
-                });
-                return self.push(key, frame, now);
-            }
+            (Received::Ping(data), _) => return self.push(key, text_frame(packet::PONG, data), now),
+            (Received::Text(text), Upper::Echo) => return self.push(key, text_frame(packet::MESSAGE, text), now),
             (Received::Binary(bytes), Upper::Echo) => return self.push(key, SharedFrame::binary(&bytes), now),
             (Received::Text(text), Upper::SocketIo(upper)) => upper.text(text, now.instant, namespaces),
             (Received::Binary(bytes), Upper::SocketIo(upper)) => upper.binary(bytes, now.instant, namespaces),
@@ -184,8 +202,7 @@ impl<A: Application> State<A> {
         match incoming {
             Incoming::Connect { namespace, auth } => self.connect(key, namespace, auth.as_deref(), now),
             Incoming::UnknownNamespace { name } => {
-                let frame = connect_error_frame(&name, "{\"message\":\"Invalid namespace\"}");
-                self.push(key, frame, now);
+                self.refuse_connect(key, &name, ConnectError { message: "Invalid namespace", code: None }, now);
             }
             Incoming::Event { namespace, event, ack } => {
                 self.app.event(socket(namespace), event, ack, now, &mut self.effects);
@@ -207,23 +224,27 @@ impl<A: Application> State<A> {
     fn connect(&mut self, key: ConnectionKey, namespace: NamespaceId, payload: Option<&str>, now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Upper::SocketIo(upper) = &mut connection.upper else { return };
+        let revision = upper.revision();
         let name = self.shared.settings.namespaces.get(usize::from(namespace.0)).copied().unwrap_or("/");
         let identity = self.shared.settings.gate.identify(payload, connection.authorization.as_deref(), now.wall);
         let refused = match identity {
-            Err(error) => gate::refusal(&error),
+            Err(error) => error.into(),
             Ok(claims) => match claims.as_ref().map(|claims| self.shared.users.admit(&claims.user)) {
-                Some(None) => gate::connect_error("Too many connections of this user", "rate_limited"),
+                Some(None) => ConnectError { message: "Too many connections of this user", code: Some("rate_limited") },
                 pass => {
                     upper.accept(namespace);
                     connection.passes.extend(pass.flatten().map(|pass| (namespace, pass)));
-                    connection.authorization = None;
+                    // Revision 4 has no other credentials, and may have more namespaces to join.
+                    if revision == socketio::Revision::V5 || self.shared.settings.namespaces.len() == 1 {
+                        connection.authorization = None;
+                    }
                     self.shared.metrics.sockets.increment();
                     let Some(sid) = random_socket_id() else {
                         return self.fail(key, Transport::Polling, PROTOCOL_ERROR);
                     };
                     let frame = SharedFrame::text(64, |buffer| {
                         buffer.push(packet::MESSAGE as u8);
-                        socketio::encode::connect(buffer, name, sid);
+                        socketio::encode::connect(buffer, revision, name, sid);
                     });
                     self.push(key, frame, now);
                     let socket = SocketKey { connection: key, namespace };
@@ -233,7 +254,18 @@ impl<A: Application> State<A> {
             },
         };
         upper.refuse(namespace);
-        let frame = connect_error_frame(name, &refused);
+        self.refuse_connect(key, name, refused, now);
+    }
+
+    /// Tells a client that it may not join a namespace.
+    fn refuse_connect(&mut self, key: ConnectionKey, namespace: &str, error: ConnectError, now: Now) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Upper::SocketIo(upper) = &connection.upper else { return };
+        let error = error.json(upper.revision());
+        let frame = SharedFrame::text(error.len() + 16, |buffer| {
+            buffer.push(packet::MESSAGE as u8);
+            socketio::encode::connect_error(buffer, namespace, &error);
+        });
         self.push(key, frame, now);
     }
 
@@ -246,18 +278,29 @@ impl<A: Application> State<A> {
         };
         match request {
             Request::Poll => self.handle_poll(key, reply, now),
-            Request::Exists => {
-                let _ = reply.send(Answer::Done);
+            Request::Exists(query) => {
+                let _ = reply.send(self.exists(key, query));
             }
             Request::PostBegin => {
                 let taken = self.connections.get_mut(key).map(|connection| connection.session.handle_post(now.instant));
                 let _ = reply.send(if let Some(Ok(())) = taken { Answer::Done } else { bad_request() });
                 self.settle(key, now);
             }
-            Request::PostBody(body) => {
-                let _ = reply.send(self.handle_post(key, &body, now));
+            Request::PostBody { body, form } => {
+                let _ = reply.send(self.handle_post(key, form, &body, now));
                 self.settle(key, now);
             }
+        }
+    }
+
+    /// A session does not change its revision; one of revision 3 that takes bytes may learn that it takes none.
+    fn exists(&mut self, key: ConnectionKey, query: Query) -> Answer {
+        match self.connections.get_mut(key) {
+            Some(connection) if query.revision == Some(connection.session.revision()) => {
+                connection.base64 |= query.base64;
+                Answer::Done
+            }
+            _ => bad_request(),
         }
     }
 
@@ -276,13 +319,14 @@ impl<A: Application> State<A> {
         self.settle(key, now);
     }
 
-    fn handle_post(&mut self, key: ConnectionKey, body: &[u8], now: Now) -> Answer {
-        let refused = match payload::decode(body) {
+    fn handle_post(&mut self, key: ConnectionKey, form: Form, body: &[u8], now: Now) -> Answer {
+        let Some(connection) = self.connections.get_mut(key) else { return bad_request() };
+        let refused = match body::decode(connection.session.revision(), form, body) {
             Err(error) => {
                 tracing::debug!(reason = error.reason(), "payload refused");
                 true
             }
-            Ok(packets) => packets.into_iter().any(|packet| match packet {
+            Ok(mut packets) => packets.any(|packet| match packet {
                 Ok(packet) => {
                     self.handle_packet(key, Transport::Polling, packet, now);
                     false
@@ -421,10 +465,11 @@ fn bad_request() -> Answer {
     Answer::Refused(HandshakeError::BadRequest)
 }
 
-fn connect_error_frame(namespace: &str, error: &str) -> SharedFrame {
-    SharedFrame::text(error.len() + 16, |buffer| {
-        buffer.push(packet::MESSAGE as u8);
-        socketio::encode::connect_error(buffer, namespace, error);
+/// A text packet of Engine.IO.
+fn text_frame(packet_type: char, data: &str) -> SharedFrame {
+    SharedFrame::text(1 + data.len(), |buffer| {
+        buffer.push(packet_type as u8);
+        buffer.extend_from_slice(data.as_bytes());
     })
 }
 
