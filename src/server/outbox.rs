@@ -52,9 +52,8 @@ impl SharedFrame {
     /// anew for the one recipient.
     #[must_use]
     pub fn in_dialect(&self, dialect: Dialect) -> Self {
-        let (Dialect::V3 { base64 }, Some(ServerPacket::Binary(data))) = (dialect, self.packet()) else {
-            return self.clone();
-        };
+        let Dialect::V3 { base64 } = dialect else { return self.clone() };
+        let Some(ServerPacket::Binary(data)) = self.packet() else { return self.clone() };
         let mut typed = Vec::with_capacity(1 + data.len());
         typed.push(packet::MESSAGE_BYTE);
         typed.extend_from_slice(data);

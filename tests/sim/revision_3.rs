@@ -28,7 +28,7 @@ fn the_client_pings_and_each_ping_is_answered_with_its_data() {
     let mut server = open(Transport::Polling);
     server.poll(1);
     server.post(2, "1:2");
-    assert_eq!(hears(&mut server), ["poll 1: 1:3", "post 2: ok"]);
+    assert_eq!(hears(&mut server), ["post 2: ok", "poll 1: 1:3"]);
     server.post(3, "6:2hellö1:2");
     server.poll(4);
     assert_eq!(hears(&mut server), ["post 3: ok", "poll 4: 6:3hellö1:3"]);
