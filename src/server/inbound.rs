@@ -7,84 +7,29 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::connections::{Connection, NORMAL_CLOSE, Upper, Wire};
+use super::connections::{NORMAL_CLOSE, Upper, Wire};
 use super::core::State;
 use super::gate::ConnectError;
 use super::mailbox::{Aborted, Answer, Call, Request};
 use super::outbox::SharedFrame;
-use super::settings::Settings;
-use super::websocket::Handshake;
-use crate::chat::application::{Application, ConnectRequest, Now};
+use crate::chat::application::{Application, Now};
 use crate::chat::effect::{Committed, Outcome, Refusal};
 use crate::chat::event::Online;
 use crate::engineio::body::{self, Form};
 use crate::engineio::error::{HandshakeError, PacketError};
 use crate::engineio::frame::{self, Frame};
-use crate::engineio::handshake::{Dialect, OpenPacket, Query};
+use crate::engineio::handshake::Query;
 use crate::engineio::packet::{self, ClientPacket};
-use crate::engineio::session::{CloseReason, Output, Received, Revision, Session, Timings, Transport};
-use crate::ids::{ConnectionKey, NamespaceId, SessionId, SocketKey};
-use crate::socketio::{self, Event, Incoming};
+use crate::engineio::session::{CloseReason, Output, Received, Revision, Transport};
+use crate::ids::{ConnectionKey, SessionId, SocketKey};
+use crate::socketio::{Event, Incoming};
 
 /// RFC 6455 section 7.4.1: the peer broke the protocol above the frames.
-const PROTOCOL_ERROR: u16 = 1002;
+pub(super) const PROTOCOL_ERROR: u16 = 1002;
 /// The same: what the peer does is legal and unreasonable.
 const POLICY_VIOLATION: u16 = 1008;
 
 impl<A: Application> State<A> {
-    /// A new session, on this core.
-    pub(crate) fn open(&mut self, handshake: Handshake, transport: Transport, now: Now) -> Option<ConnectionKey> {
-        let settings = &self.shared.settings;
-        let Handshake { sid, dialect, is_echo, authorization } = handshake;
-        let revision = dialect.revision();
-        let upper = if is_echo {
-            Upper::Echo
-        } else {
-            let socket_io = match revision {
-                Revision::V3 => socketio::Revision::V4,
-                Revision::V4 => socketio::Revision::V5,
-            };
-            Upper::SocketIo(socketio::Connection::new(socket_io, now.instant, settings.connect_timeout))
-        };
-        let connection = Connection {
-            sid,
-            session: Session::new(transport, revision, settings.timings, now.instant),
-            upper,
-            outbox: Default::default(),
-            base64: dialect == Dialect::V3 { base64: true },
-            poll: None,
-            websocket: None,
-            authorization,
-            passes: Vec::new(),
-            scheduled: None,
-            is_dirty: false,
-            pacing: None,
-        };
-        let key = self.connections.insert(connection)?;
-        self.shared.metrics.sessions.increment();
-        self.settle(key, now);
-        Some(key)
-    }
-
-    /// Grants what a client asks for by opening a session, once the open packet is on its way.
-    pub(crate) fn welcome(&mut self, key: ConnectionKey, now: Now) {
-        let namespaces = self.shared.settings.namespaces;
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let Upper::SocketIo(upper) = &mut connection.upper else { return };
-        if let Some(incoming) = upper.opening(namespaces) {
-            self.handle_incoming(key, incoming, now);
-            self.execute(now);
-            self.settle(key, now);
-        }
-    }
-
-    /// The packet that begins a session.
-    pub(crate) fn open_packet(&self, sid: SessionId, transport: Transport) -> String {
-        let Settings { timings, max_payload, .. } = &self.shared.settings;
-        let Timings { ping_interval, ping_timeout, .. } = *timings;
-        OpenPacket { sid, transport, ping_interval, ping_timeout, max_payload: *max_payload }.encode()
-    }
-
     /// Bytes from a WebSocket.
     pub(crate) fn handle_input(&mut self, wire: Wire, input: &mut [u8], now: Now) {
         let key = wire.key;
@@ -161,7 +106,7 @@ impl<A: Application> State<A> {
     }
 
     /// What came over `source` is not the protocol: the session ends, or only the probe if that is where it came from.
-    fn fail(&mut self, key: ConnectionKey, source: Transport, close_code: u16) {
+    pub(super) fn fail(&mut self, key: ConnectionKey, source: Transport, close_code: u16) {
         self.shared.metrics.protocol_errors.increment();
         let Some(connection) = self.connections.get_mut(key) else { return };
         if let Some(websocket) = &mut connection.websocket {
@@ -197,7 +142,7 @@ impl<A: Application> State<A> {
         self.execute(now);
     }
 
-    fn handle_incoming(&mut self, key: ConnectionKey, incoming: Incoming<'_>, now: Now) {
+    pub(super) fn handle_incoming(&mut self, key: ConnectionKey, incoming: Incoming<'_>, now: Now) {
         let socket = |namespace| SocketKey { connection: key, namespace };
         match incoming {
             Incoming::Connect { namespace, auth } => self.connect(key, namespace, auth.as_deref(), now),
@@ -219,54 +164,6 @@ impl<A: Application> State<A> {
                 self.app.disconnect(socket(namespace), now, &mut self.effects);
             }
         }
-    }
-
-    fn connect(&mut self, key: ConnectionKey, namespace: NamespaceId, payload: Option<&str>, now: Now) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let Upper::SocketIo(upper) = &mut connection.upper else { return };
-        let revision = upper.revision();
-        let name = self.shared.settings.namespaces.get(usize::from(namespace.0)).copied().unwrap_or("/");
-        let identity = self.shared.settings.gate.identify(payload, connection.authorization.as_deref(), now.wall);
-        let refused = match identity {
-            Err(error) => error.into(),
-            Ok(claims) => match claims.as_ref().map(|claims| self.shared.users.admit(&claims.user)) {
-                Some(None) => ConnectError { message: "Too many connections of this user", code: Some("rate_limited") },
-                pass => {
-                    upper.accept(namespace);
-                    connection.passes.extend(pass.flatten().map(|pass| (namespace, pass)));
-                    // Revision 4 has no other credentials, and may have more namespaces to join.
-                    if revision == socketio::Revision::V5 || self.shared.settings.namespaces.len() == 1 {
-                        connection.authorization = None;
-                    }
-                    self.shared.metrics.sockets.increment();
-                    let Some(sid) = random_socket_id() else {
-                        return self.fail(key, Transport::Polling, PROTOCOL_ERROR);
-                    };
-                    let frame = SharedFrame::text(64, |buffer| {
-                        buffer.push(packet::MESSAGE as u8);
-                        socketio::encode::connect(buffer, revision, name, sid);
-                    });
-                    self.push(key, frame, now);
-                    let socket = SocketKey { connection: key, namespace };
-                    let request = ConnectRequest { claims, payload };
-                    return self.app.connect(socket, request, now, &mut self.effects);
-                }
-            },
-        };
-        upper.refuse(namespace);
-        self.refuse_connect(key, name, refused, now);
-    }
-
-    /// Tells a client that it may not join a namespace.
-    fn refuse_connect(&mut self, key: ConnectionKey, namespace: &str, error: ConnectError, now: Now) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let Upper::SocketIo(upper) = &connection.upper else { return };
-        let error = error.json(upper.revision());
-        let frame = SharedFrame::text(error.len() + 16, |buffer| {
-            buffer.push(packet::MESSAGE as u8);
-            socketio::encode::connect_error(buffer, namespace, &error);
-        });
-        self.push(key, frame, now);
     }
 
     /// A request of long-polling.
@@ -471,10 +368,4 @@ fn text_frame(packet_type: char, data: &str) -> SharedFrame {
         buffer.push(packet_type as u8);
         buffer.extend_from_slice(data.as_bytes());
     })
-}
-
-fn random_socket_id() -> Option<crate::ids::SocketId> {
-    let mut bytes = [0; crate::ids::TOKEN_BYTES];
-    getrandom::fill(&mut bytes).ok()?;
-    Some(crate::ids::SocketId::new(bytes))
 }
