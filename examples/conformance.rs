@@ -30,6 +30,9 @@ struct Options {
     /// Threads.
     #[arg(long, default_value_t = 2)]
     cores: usize,
+    /// Milliseconds that a pong may take. The suites want 200; a busy machine may need more.
+    #[arg(long, default_value_t = 200)]
+    ping_timeout: u64,
 }
 
 /// How much later than the answer to CONNECT the `auth` event is sent. The suite of revision 5 listens for one message
@@ -131,7 +134,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         namespaces: &["/", "/custom"],
         timings: Timings {
             ping_interval: Duration::from_millis(300),
-            ping_timeout: Duration::from_millis(200),
+            ping_timeout: Duration::from_millis(options.ping_timeout),
             upgrade_timeout: Duration::from_secs(10),
             linger: Duration::from_secs(1),
         },

@@ -7,9 +7,7 @@ use alt_ws::engineio::body::{self, Body, Form};
 use alt_ws::engineio::handshake::Dialect;
 use alt_ws::engineio::packet::{self, ClientPacket};
 use alt_ws::engineio::payload::ServerPacket;
-use alt_ws::engineio::session::{
-    Answer, CloseReason, Farewell, Output, Received, Revision, Session, Sink, Timings, Transport,
-};
+use alt_ws::engineio::session::{Answer, CloseReason, Farewell, Output, Received, Session, Sink, Timings, Transport};
 use alt_ws::server::outbox::{Bounds, Outbox, SharedFrame};
 
 pub(crate) const TIMINGS: Timings = Timings {
