@@ -17,6 +17,7 @@ use alt_ws::chat::command::{self, Limits};
 use alt_ws::chat::event::{self, Message};
 use alt_ws::chat::rooms::Rooms;
 use alt_ws::engineio::frame::{self, FrameReader, Opcode};
+use alt_ws::engineio::handshake::Revision;
 use alt_ws::engineio::packet::ClientPacket;
 use alt_ws::engineio::payload::{self, ServerPacket};
 use alt_ws::ids::{ConnectionKey, MessageId, NamespaceId, RoomId, SocketKey, Timestamp, UserId};
@@ -86,10 +87,12 @@ fn frames(criterion: &mut Criterion) {
 
 fn engineio(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("engineio");
-    group.bench_function("packet: decode a message", |bencher| bencher.iter(|| ClientPacket::decode(black_box(SEND))));
+    group.bench_function("packet: decode a message", |bencher| {
+        bencher.iter(|| ClientPacket::decode(black_box(SEND), Revision::V4))
+    });
     group.bench_function("packet: decode 1 KB of base64", |bencher| {
         let text = format!("b{}", "QUJD".repeat(341));
-        bencher.iter(|| ClientPacket::decode(black_box(&text)));
+        bencher.iter(|| ClientPacket::decode(black_box(&text), Revision::V4));
     });
     let body = [SEND; 16].join("\x1e");
     group.throughput(Throughput::Elements(16));

@@ -1,7 +1,7 @@
 //! A server for conformance suites: bare Engine.IO echo at `/engine.io/`, a Socket.IO echo application at
 //! `/socket.io/` with the namespaces `/` and `/custom`.
 //!
-//! `cargo run --release --example conformance -- --port 3000 [--cores 2]`
+//! `[ALLOW_EIO3=true] cargo run --release --example conformance -- --port 3000 [--cores 2]`
 //!
 //! It is also the smallest application on the server: everything but [`Echo`] is set-up.
 
@@ -30,6 +30,9 @@ struct Options {
     /// Threads.
     #[arg(long, default_value_t = 2)]
     cores: usize,
+    /// Milliseconds that a pong may take. The suites want 200; a busy machine may need more.
+    #[arg(long, default_value_t = 200)]
+    ping_timeout: u64,
 }
 
 /// How much later than the answer to CONNECT the `auth` event is sent. The suite of revision 5 listens for one message
@@ -111,17 +114,27 @@ impl Application for Echo {
     }
 }
 
+/// `ALLOW_EIO3`, as the server itself reads it.
+fn allow_eio3() -> Result<bool, String> {
+    match std::env::var("ALLOW_EIO3").as_deref() {
+        Err(_) | Ok("" | "false" | "0") => Ok(false),
+        Ok("true" | "1") => Ok(true),
+        Ok(other) => Err(format!("ALLOW_EIO3 is {other:?}; it must be true, false, 1 or 0")),
+    }
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
     let settings = Settings {
         // A dual-stack address, because suites say `localhost` and systems differ in what that is first.
         listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, options.port)),
         cores: options.cores,
+        allow_eio3: allow_eio3()?,
         mounts: vec![("/engine.io/", Protocol::EngineIoEcho), ("/socket.io/", Protocol::SocketIo)],
         namespaces: &["/", "/custom"],
         timings: Timings {
             ping_interval: Duration::from_millis(300),
-            ping_timeout: Duration::from_millis(200),
+            ping_timeout: Duration::from_millis(options.ping_timeout),
             upgrade_timeout: Duration::from_secs(10),
             linger: Duration::from_secs(1),
         },

@@ -28,7 +28,8 @@ fn of<'a>(instructions: &'a [String], name: &str) -> Vec<&'a str> {
 
 /// The variables that `.env.example` documents, the `_FILE` forms among them.
 fn variables() -> BTreeSet<String> {
-    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    let may_name = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    let is_name = |name: &str| name.bytes().all(may_name);
     let example = read(".env.example");
     let names = example.lines().filter_map(|line| line.trim_start_matches('#').split_once('=').map(|(name, _)| name));
     names.filter(|name| is_name(name)).map(str::to_owned).collect()

@@ -17,4 +17,6 @@ mod life;
 mod limits;
 #[path = "server/requests.rs"]
 mod requests;
+#[path = "server/revision_3.rs"]
+mod revision_3;
 mod support;

@@ -3,7 +3,8 @@
 //! `sim/server.rs` drives a [`Session`](alt_ws::engineio::session::Session) and an outbox as the server does,
 //! `sim/client.rs` polls, posts and upgrades as the official client does, and `sim/world.rs` lies between them: it
 //! delays, loses, doubles and breaks off what they send, lets timers fire late, and checks after every step what must
-//! always hold. `sim/scenarios.rs` has the rules of the session one by one. A run is all in its seed; a failure names it.
+//! always hold. `sim/scenarios.rs` has the rules of the session one by one,
+//! `sim/revision_3.rs` those that were others in revision 3. A run is all in its seed; a failure names it.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -13,6 +14,8 @@ use alt_ws::engineio::session::CloseReason;
 
 #[path = "sim/client.rs"]
 mod client;
+#[path = "sim/revision_3.rs"]
+mod revision_3;
 #[path = "sim/scenarios.rs"]
 mod scenarios;
 #[path = "sim/server.rs"]

@@ -86,6 +86,9 @@ pub struct Config {
     pub store: Stores,
     /// `DATA_DIR`: the folder of what is embedded; default `./data`. Not touched when nothing is.
     pub data_dir: PathBuf,
+    /// `ALLOW_EIO3`: serve socket.io-client 1 and 2 (Engine.IO 3) as well. Default false, as in the reference server: a
+    /// second protocol is something that only those should carry who have such clients.
+    pub allow_eio3: bool,
     /// `OPEN_ROOMS`: joining an unknown conversation creates it. Default: only in development, where there is no other
     /// service to create conversations.
     pub open_rooms: bool,
@@ -199,6 +202,7 @@ fn parse(lookup: Lookup<'_>) -> Result<Report, ConfigError> {
         if development { Origins::Any } else { Origins::SameOrigin },
         Origins::parse,
     )?;
+    let allow_eio3 = reader.boolean("ALLOW_EIO3", false)?;
     let levels =
         [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
     let log_level = reader.one_of("LOG_LEVEL", &levels, LogLevel::Info)?;
@@ -228,6 +232,7 @@ fn parse(lookup: Lookup<'_>) -> Result<Report, ConfigError> {
         made_up_secret,
         page_secret,
         origins,
+        allow_eio3,
         log_level,
         store,
         data_dir,

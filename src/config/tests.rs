@@ -28,6 +28,7 @@ fn with_only_a_secret_every_default_is_the_strict_one() {
     assert_eq!(config.keys.algorithm(), "HS256");
     assert_eq!(config.made_up_secret, None);
     assert_eq!(config.origins, Origins::SameOrigin);
+    assert!(!config.allow_eio3);
     assert_eq!(config.log_level, LogLevel::Info);
     assert_eq!(config.store, Stores::Kept { structure: Structure::Embedded, messages: Messages::Embedded });
     assert_eq!(config.data_dir, PathBuf::from("./data"));
@@ -106,6 +107,7 @@ fn good_values_are_taken() {
     }
     for (value, open) in [("true", true), ("1", true), ("false", false), ("0", false)] {
         assert_eq!(good("OPEN_ROOMS", value).open_rooms, open);
+        assert_eq!(good("ALLOW_EIO3", value).allow_eio3, open);
     }
 }
 
@@ -124,6 +126,7 @@ fn a_wrong_value_is_named_quoted_and_told_what_is_allowed() {
         ("STORE", "mongo", "one of auto, memory"),
         ("DB_PORT", "0", "a whole number from 1 to 65535"),
         ("OPEN_ROOMS", "yes", "one of true, false, 1, 0"),
+        ("ALLOW_EIO3", "True", "one of true, false, 1, 0"),
         ("JWT_REQUIRE_EXP", "TRUE", "one of true, false, 1, 0"),
         ("PRESENCE_SCOPE", "none", "one of contacts, all"),
         ("PRESENCE_GRACE_MS", "60001", "a whole number from 0 to 60000"),
@@ -351,7 +354,7 @@ fn the_report_names_every_variable_once_and_shows_no_secret() {
     .unwrap();
     let mut names: Vec<_> = settings.iter().map(|setting| setting.name).collect();
     names.sort_unstable();
-    let expected = "CORES CORS_ORIGIN DATA_DIR DB_HOST DB_NAME DB_PASS DB_PORT DB_USER DRAIN_TIMEOUT_MS JWT_PUBLIC_KEY \
+    let expected = "ALLOW_EIO3 CORES CORS_ORIGIN DATA_DIR DB_HOST DB_NAME DB_PASS DB_PORT DB_USER DRAIN_TIMEOUT_MS JWT_PUBLIC_KEY \
                     JWT_REQUIRE_EXP JWT_SECRET LOG_LEVEL MAX_CONNECTIONS_PER_IP MAX_CONNECTIONS_PER_USER \
                     MAX_MESSAGE_BYTES MONGO_URI NODE_ENV OPEN_ROOMS PERSIST_TIMEOUT_MS PRESENCE_GRACE_MS PRESENCE_SCOPE \
                     RATE_LIMIT_BYTES RATE_LIMIT_EVENTS STORE WS_HOST WS_PORT";

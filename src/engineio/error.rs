@@ -15,7 +15,7 @@ pub enum PacketError {
     /// `0` (open) and `6` (noop) are sent by servers only.
     #[error("only a server may send this packet type")]
     ServerOnly,
-    /// A ping carries nothing, or the word `probe`.
+    /// In revision 4 a ping carries nothing, or the word `probe`.
     #[error("unknown ping data")]
     PingData,
     /// What follows `b` is not base64.
@@ -43,9 +43,18 @@ pub enum PayloadError {
     /// More than [`MAX_PACKETS`](super::payload::MAX_PACKETS) packets.
     #[error("too many packets in one payload")]
     TooManyPackets,
-    /// The body is not UTF-8.
+    /// The body, or in revision 3 a text in a binary body, is not UTF-8.
     #[error("the payload is not UTF-8")]
     NotUtf8,
+    /// Revision 3: a length is missing, malformed, zero, or not that of what follows.
+    #[error("a packet of another length than announced")]
+    Length,
+    /// Revision 3: a packet in a binary body is marked neither as text nor as bytes.
+    #[error("a packet that is neither text nor bytes")]
+    Kind,
+    /// A binary body in revision 4, which has none.
+    #[error("a binary payload in revision 4")]
+    Binary,
 }
 
 impl PayloadError {
@@ -55,6 +64,9 @@ impl PayloadError {
         match self {
             Self::TooManyPackets => "payload_too_many_packets",
             Self::NotUtf8 => "payload_not_utf8",
+            Self::Length => "payload_length",
+            Self::Kind => "payload_kind",
+            Self::Binary => "payload_binary",
         }
     }
 }
@@ -77,7 +89,7 @@ pub enum HandshakeError {
     /// The request was understood and is not allowed, such as one from a foreign origin.
     #[error("Forbidden")]
     Forbidden,
-    /// `EIO` is not `4`.
+    /// `EIO` is not `4`, nor a `3` where that is allowed.
     #[error("Unsupported protocol version")]
     UnsupportedProtocolVersion,
 }

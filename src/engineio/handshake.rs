@@ -17,35 +17,71 @@ pub enum Transport {
     WebSocket,
 }
 
-/// The query parameters of a request. Unknown ones (`t`, `b64`, `j`) are ignored: there is no JSONP.
+/// The revision of the protocol that a session speaks, from its first request to its last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revision {
+    /// `EIO=3`, the protocol of socket.io-client 1 and 2: clients ping, and packets in a payload have lengths.
+    V3,
+    /// `EIO=4`, the protocol of socket.io-client 3 and 4: servers ping, and packets in a payload have separators.
+    V4,
+}
+
+/// In what form a client takes what it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Revision 4: binary packets are bare bytes on a WebSocket, and base64 in a payload.
+    V4,
+    /// Revision 3: binary packets begin with their type, on a WebSocket and in binary payloads.
+    V3 {
+        /// The client said `b64=1`: it takes no bytes at all, and binary packets are base64 everywhere.
+        base64: bool,
+    },
+}
+
+impl Dialect {
+    /// The revision it belongs to.
+    #[must_use]
+    pub fn revision(self) -> Revision {
+        match self {
+            Self::V3 { .. } => Revision::V3,
+            Self::V4 => Revision::V4,
+        }
+    }
+}
+
+/// The query parameters of a request. Unknown ones (`t`, `j`) are ignored: there is no JSONP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Query {
     /// `transport`.
     pub transport: Transport,
     /// `sid`; absent, or empty, when a session is to be opened.
     pub sid: Option<SessionId>,
-    /// Whether `EIO` is exactly `4`.
-    pub revision_4: bool,
+    /// `EIO`; `None` when it is neither exactly `3` nor exactly `4`. The reference server takes whatever is not `4` for
+    /// a 3; no client leaves it out.
+    pub revision: Option<Revision>,
+    /// `b64`, with any value: the client cannot take bytes. Means nothing in revision 4.
+    pub base64: bool,
 }
 
 impl Query {
     /// Tries what is left once `sid`, if any, was found to exist: method, transport, protocol version, in the reference
-    /// server's order. `upgrade` tells whether the request asks for a WebSocket.
+    /// server's order. `upgrade` tells whether the request asks for a WebSocket, `allow_v3` whether revision 3 is spoken.
     ///
     /// # Errors
     /// Without `sid`: [`HandshakeError::BadHandshakeMethod`], [`HandshakeError::BadRequest`] when `upgrade` and
     /// `transport` disagree, [`HandshakeError::UnsupportedProtocolVersion`]. With it, always `BadRequest`.
-    pub fn admit(&self, method: &str, upgrade: bool) -> Result<(), HandshakeError> {
+    pub fn admit(&self, method: &str, upgrade: bool, allow_v3: bool) -> Result<Dialect, HandshakeError> {
         if self.sid.is_none() && method != "GET" {
             return Err(HandshakeError::BadHandshakeMethod);
         }
         if upgrade != (self.transport == Transport::WebSocket) {
             return Err(HandshakeError::BadRequest);
         }
-        match (self.revision_4, self.sid) {
-            (true, _) => Ok(()),
-            (false, None) => Err(HandshakeError::UnsupportedProtocolVersion),
-            (false, Some(_)) => Err(HandshakeError::BadRequest),
+        match (self.revision, self.sid) {
+            (Some(Revision::V4), _) => Ok(Dialect::V4),
+            (Some(Revision::V3), _) if allow_v3 => Ok(Dialect::V3 { base64: self.base64 }),
+            (_, None) => Err(HandshakeError::UnsupportedProtocolVersion),
+            (_, Some(_)) => Err(HandshakeError::BadRequest),
         }
     }
 }
@@ -53,17 +89,21 @@ impl Query {
 /// Reads a query string, without its `?`, in one pass that allocates nothing but the characters of a `sid`.
 ///
 /// # Errors
-/// [`HandshakeError::BadRequest`] when one of the three parameters is given twice (two parsers could disagree on which
+/// [`HandshakeError::BadRequest`] when `transport`, `sid` or `EIO` is given twice (two parsers could disagree on which
 /// counts), else [`HandshakeError::UnknownTransport`], else [`HandshakeError::UnknownSession`] for a `sid` that is none
 /// of ours.
 pub fn parse_query(query: &str) -> Result<Query, HandshakeError> {
-    let (mut transport, mut sid, mut revision) = (None, None, None);
+    let (mut transport, mut sid, mut revision, mut base64) = (None, None, None, false);
     for parameter in query.split('&') {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         let slot = match () {
             () if means(name, "transport") => &mut transport,
             () if means(name, "sid") => &mut sid,
             () if means(name, "EIO") => &mut revision,
+            () if means(name, "b64") => {
+                base64 |= !value.is_empty();
+                continue;
+            }
             () => continue,
         };
         if slot.replace(value).is_some() {
@@ -79,7 +119,12 @@ pub fn parse_query(query: &str) -> Result<Query, HandshakeError> {
         None | Some("") => None,
         Some(text) => Some(parse_sid(text).ok_or(HandshakeError::UnknownSession)?),
     };
-    Ok(Query { transport, sid, revision_4: revision.is_some_and(|text| means(text, "4")) })
+    let revision = match revision {
+        Some(text) if means(text, "4") => Some(Revision::V4),
+        Some(text) if means(text, "3") => Some(Revision::V3),
+        _ => None,
+    };
+    Ok(Query { transport, sid, revision, base64 })
 }
 
 fn parse_sid(text: &str) -> Option<SessionId> {
@@ -203,11 +248,15 @@ mod tests {
 
     #[test]
     fn queries_of_real_clients_are_read() {
-        let query = |transport, sid| Query { transport, sid, revision_4: true };
+        let query = |transport, sid| Query { transport, sid, revision: Some(Revision::V4), base64: false };
+        let old = |base64| Query { revision: Some(Revision::V3), base64, ..query(Transport::Polling, None) };
         let escaped: String = sid().to_string().bytes().map(|byte| format!("%{byte:02x}")).collect();
         for (text, expected) in [
             ("EIO=4&transport=polling".into(), query(Transport::Polling, None)),
-            ("EIO=4&transport=polling&t=P1x&b64=1&j=0".into(), query(Transport::Polling, None)),
+            ("EIO=4&transport=polling&t=P1x&j=0".into(), query(Transport::Polling, None)),
+            ("EIO=3&transport=polling&t=P1x".into(), old(false)),
+            ("EIO=3&transport=polling&b64=".into(), old(false)),
+            ("EIO=3&transport=polling&t=P1x&b64=1".into(), old(true)),
             ("transport=websocket&EIO=4&sid=".into(), query(Transport::WebSocket, None)),
             ("&&EIO=%34&%74ransport=poll%69ng&".into(), query(Transport::Polling, None)),
             (format!("EIO=4&transport=websocket&sid={}", sid()), query(Transport::WebSocket, Some(sid()))),
@@ -249,30 +298,41 @@ mod tests {
             let shown = &text[..text.len().min(80)];
             assert_eq!(parse_query(text).map_err(HandshakeError::code), Err(code), "{shown}");
         }
-        for eio in ["", "&EIO=", "&EIO=3", "&EIO=+4", "&EIO=%204", "&EIO=4%00", "&EIO=44", "&EIO=abc", "&eio=4"] {
+        let unknown = ["", "&EIO=", "&EIO=+4", "&EIO=%204", "&EIO=4%00", "&EIO=44", "&EIO=abc", "&eio=4"];
+        let unknown = unknown.into_iter().chain(["&EIO=2", "&EIO=33", "&EIO=+3", "&EIO=3.0", "&eio=3"]);
+        for (eio, allow_v3) in unknown.map(|eio| (eio, true)).chain([("&EIO=3", false)]) {
             let query = parse_query(&format!("transport=polling{eio}")).unwrap();
-            assert_eq!(query.admit("GET", false).map_err(HandshakeError::code), Err(5), "{eio}");
+            assert_eq!(query.admit("GET", false, allow_v3).map_err(HandshakeError::code), Err(5), "{eio}");
         }
     }
 
     #[test]
     fn methods_transports_and_versions_are_tried_in_the_reference_servers_order() {
         use Transport::{Polling, WebSocket};
-        for (transport, known, revision_4, method, upgrade, expected) in [
-            (Polling, false, true, "GET", false, Ok(())),
-            (WebSocket, false, true, "GET", true, Ok(())),
-            (Polling, true, true, "POST", false, Ok(())),
-            (WebSocket, true, true, "GET", true, Ok(())),
-            (Polling, false, false, "POST", true, Err(2)),
-            (Polling, false, true, "PUT", false, Err(2)),
-            (WebSocket, false, false, "GET", false, Err(3)),
-            (Polling, false, true, "GET", true, Err(3)),
-            (WebSocket, true, true, "GET", false, Err(3)),
-            (Polling, false, false, "GET", false, Err(5)),
-            (Polling, true, false, "GET", false, Err(3)),
+        let (v3, v4) = (Some(Revision::V3), Some(Revision::V4));
+        for (transport, known, revision, method, upgrade, expected) in [
+            (Polling, false, v4, "GET", false, Ok(Dialect::V4)),
+            (WebSocket, false, v4, "GET", true, Ok(Dialect::V4)),
+            (Polling, true, v4, "POST", false, Ok(Dialect::V4)),
+            (WebSocket, true, v4, "GET", true, Ok(Dialect::V4)),
+            (Polling, false, None, "POST", true, Err(2)),
+            (Polling, false, v4, "PUT", false, Err(2)),
+            (WebSocket, false, None, "GET", false, Err(3)),
+            (Polling, false, v4, "GET", true, Err(3)),
+            (WebSocket, true, v4, "GET", false, Err(3)),
+            (Polling, false, None, "GET", false, Err(5)),
+            (Polling, false, v3, "GET", false, Err(5)),
+            (Polling, true, None, "GET", false, Err(3)),
+            (Polling, true, v3, "GET", false, Err(3)),
         ] {
-            let query = Query { transport, sid: known.then(sid), revision_4 };
-            assert_eq!(query.admit(method, upgrade).map_err(HandshakeError::code), expected, "{query:?} {method}");
+            let query = Query { transport, sid: known.then(sid), revision, base64: false };
+            let admitted = query.admit(method, upgrade, false).map_err(HandshakeError::code);
+            assert_eq!(admitted, expected, "{query:?} {method}");
+        }
+        for base64 in [false, true] {
+            let query = Query { transport: Polling, sid: None, revision: v3, base64 };
+            assert_eq!(query.admit("GET", false, true), Ok(Dialect::V3 { base64 }));
+            assert_eq!(Query { revision: v4, ..query }.admit("GET", false, true), Ok(Dialect::V4));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Several packets in the body of one HTTP request or response.
+//! Several packets in the body of one HTTP request or response, as revision 4 writes them.
 //!
 //! Owns the separator, the base64 of outgoing binary packets and the number of packets in a body. What a packet means is
 //! [`packet`](super::packet)'s; how long a body may be is its caller's, who has counted its bytes already.
@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::error::{PacketError, PayloadError};
+use super::handshake::Revision;
 use super::packet::ClientPacket;
 
 /// The record separator between two packets. Text packets must not contain it; JSON escapes it.
@@ -30,7 +31,7 @@ impl<'a> Iterator for Packets<'a> {
     type Item = Result<ClientPacket<'a>, PacketError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let packet = ClientPacket::decode(self.pieces.as_mut()?.next()?);
+        let packet = ClientPacket::decode(self.pieces.as_mut()?.next()?, Revision::V4);
         if packet.is_err() {
             self.pieces = None;
         }
@@ -57,7 +58,8 @@ pub fn decode(body: &[u8]) -> Result<Packets<'_>, PayloadError> {
 pub enum ServerPacket<'a> {
     /// A whole text packet with its type digit, such as `4hello`. It must be UTF-8 and free of `0x1e`.
     Text(&'a [u8]),
-    /// Bytes, sent as `b` and base64: revision 4 knows no other way over HTTP.
+    /// A binary packet as it is on a WebSocket: in revision 4 the bytes alone, which over HTTP are sent as `b` and base64
+    /// because there is no other way; in revision 3 with its type as the first byte.
     Binary(&'a [u8]),
 }
 
@@ -102,7 +104,7 @@ mod tests {
         for (body, packets) in [
             ("4hello", vec![Ok(Message("hello"))]),
             ("4test1\x1e4test2\x1e4test3", vec![Ok(Message("test1")), Ok(Message("test2")), Ok(Message("test3"))]),
-            ("4hello\x1e2\x1e4world", vec![Ok(Message("hello")), Ok(Ping), Ok(Message("world"))]),
+            ("4hello\x1e2\x1e4world", vec![Ok(Message("hello")), Ok(Ping("")), Ok(Message("world"))]),
             ("4hello\x1ebAQIDBA==", vec![Ok(Message("hello")), Ok(bytes)]),
             ("4€\x1e3\x1e1", vec![Ok(Message("€")), Ok(Pong), Ok(Close)]),
         ] {

@@ -1,6 +1,6 @@
 //! The Engine.IO session: which transport is current, the heartbeat, the upgrade, and the one way it ends.
 //!
-//! Owns the rules of the protocol document (revision 4) and of the reference server; knows no socket, no HTTP and no
+//! Owns the rules of the protocol document (revisions 3 and 4, which differ here in who pings) and of the reference server; knows no socket, no HTTP and no
 //! queue. The calling contract:
 //!
 //! 1. Something happened: call the `handle_*` method that names it, with the time it happened.
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 mod words;
 
-pub use super::handshake::Transport;
+pub use super::handshake::{Revision, Transport};
 use super::packet::ClientPacket;
 pub use words::{Answer, CloseReason, Farewell, Output, Received, Refused, Sink};
 
@@ -25,7 +25,7 @@ pub use words::{Answer, CloseReason, Farewell, Output, Received, Refused, Sink};
 pub struct Timings {
     /// From a pong, or the start, to the next ping.
     pub ping_interval: Duration,
-    /// From a ping until its pong must have come.
+    /// From a ping until its pong must have come. In revision 3 the client's next ping must have come after both times.
     pub ping_timeout: Duration,
     /// From a WebSocket that opens with a `sid` until its `upgrade` packet.
     pub upgrade_timeout: Duration,
@@ -49,6 +49,17 @@ enum State {
 enum Heartbeat {
     PingAt(Instant),
     PongUntil(Instant),
+    /// Revision 3, from the first to the last: the client's next ping must have come.
+    ClientPingUntil(Instant),
+}
+
+impl Heartbeat {
+    fn new(revision: Revision, timings: Timings, now: Instant) -> Self {
+        match revision {
+            Revision::V3 => Self::ClientPingUntil(now + timings.ping_interval + timings.ping_timeout),
+            Revision::V4 => Self::PingAt(now + timings.ping_interval),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,12 +95,12 @@ pub struct Session {
 impl Session {
     /// A session that just opened over `transport`.
     #[must_use]
-    pub fn new(transport: Transport, timings: Timings, now: Instant) -> Self {
+    pub fn new(transport: Transport, revision: Revision, timings: Timings, now: Instant) -> Self {
         Self {
             timings,
             transport,
             state: State::Open,
-            heartbeat: Heartbeat::PingAt(now + timings.ping_interval),
+            heartbeat: Heartbeat::new(revision, timings, now),
             probe: Probe::None,
             poll_held: false,
             posting: false,
@@ -101,6 +112,15 @@ impl Session {
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.transport
+    }
+
+    /// The revision it speaks, for all of its life.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        match self.heartbeat {
+            Heartbeat::ClientPingUntil(_) => Revision::V3,
+            Heartbeat::PingAt(_) | Heartbeat::PongUntil(_) => Revision::V4,
+        }
     }
 
     /// Whether messages still reach the layer above.
@@ -235,17 +255,35 @@ impl Session {
         match packet {
             ClientPacket::Message(text) => return Received::Text(text),
             ClientPacket::Binary(bytes) => return Received::Binary(bytes),
-            // One pong per ping: a flood of them neither costs nor postpones anything.
-            ClientPacket::Pong => {
-                if let Heartbeat::PongUntil(_) = self.heartbeat {
-                    self.heartbeat = Heartbeat::PingAt(now + self.timings.ping_interval);
-                }
-            }
+            ClientPacket::Ping(data) => return self.handle_ping(data, now),
+            // On the WebSocket that is the transport, a ping like any other.
+            ClientPacket::Probe => return self.handle_ping("probe", now),
+            ClientPacket::Pong => match self.heartbeat {
+                Heartbeat::PongUntil(_) => self.heartbeat = Heartbeat::new(Revision::V4, self.timings, now),
+                // One pong per ping: a flood of them neither costs nor postpones anything.
+                Heartbeat::PingAt(_) => {}
+                // In revision 3 it is the client that pings.
+                Heartbeat::ClientPingUntil(_) => self.handle_parse_error(),
+            },
             ClientPacket::Close => self.handle_client_close(now),
-            // In revision 4 the server pings; `2probe` and `5` belong on a WebSocket that is being probed.
-            ClientPacket::Ping | ClientPacket::Probe | ClientPacket::Upgrade => self.handle_parse_error(),
+            // It belongs on a WebSocket that is being probed.
+            ClientPacket::Upgrade => self.handle_parse_error(),
         }
         Received::Nothing
+    }
+
+    /// In revision 3 each ping is answered and begins the wait for the next; in revision 4 it is the server that pings.
+    fn handle_ping<'a>(&mut self, data: &'a str, now: Instant) -> Received<'a> {
+        match self.revision() {
+            Revision::V3 => {
+                self.heartbeat = Heartbeat::new(Revision::V3, self.timings, now);
+                Received::Ping(data)
+            }
+            Revision::V4 => {
+                self.handle_parse_error();
+                Received::Nothing
+            }
+        }
     }
 
     /// What came over the current transport is not the protocol.
@@ -315,7 +353,7 @@ impl Session {
             let sent = if now - due < TIMER_SLACK { due } else { now };
             self.heartbeat = Heartbeat::PongUntil(sent + self.timings.ping_timeout);
         }
-        if let Heartbeat::PongUntil(until) = self.heartbeat
+        if let Heartbeat::PongUntil(until) | Heartbeat::ClientPingUntil(until) = self.heartbeat
             && now >= until
         {
             return self.end(CloseReason::PingTimeout, Farewell::Close);
@@ -333,7 +371,8 @@ impl Session {
     }
 
     fn deadline(&self) -> Instant {
-        let (Heartbeat::PingAt(heartbeat) | Heartbeat::PongUntil(heartbeat)) = self.heartbeat;
+        let (Heartbeat::PingAt(heartbeat) | Heartbeat::PongUntil(heartbeat) | Heartbeat::ClientPingUntil(heartbeat)) =
+            self.heartbeat;
         match (self.state, self.probe) {
             (State::Closing { until, .. }, _) => until,
             (_, Probe::Opened { until } | Probe::Answered { until }) => heartbeat.min(until),

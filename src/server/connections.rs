@@ -15,7 +15,8 @@ use super::mailbox::Answer;
 use super::outbox::{Bounds, Outbox};
 use super::pacing::Pacing;
 use crate::engineio::frame::{FrameReader, MESSAGE_TIMEOUT};
-use crate::engineio::session::Session;
+use crate::engineio::handshake::Dialect;
+use crate::engineio::session::{Revision, Session};
 use crate::ids::{ConnectionKey, NamespaceId, SessionId};
 use crate::socketio;
 
@@ -26,6 +27,8 @@ pub(crate) struct Connection {
     pub(crate) session: Session,
     pub(crate) upper: Upper,
     pub(crate) outbox: Outbox,
+    /// Revision 3: a request said `b64=1`, and from then on nothing is sent as bytes.
+    pub(crate) base64: bool,
     /// The way to answer the held poll.
     pub(crate) poll: Option<oneshot::Sender<Answer>>,
     /// The WebSocket that is the transport, or is being probed to become it.
@@ -98,6 +101,14 @@ impl Connection {
         match &self.upper {
             Upper::SocketIo(upper) => upper.is_connected(namespace),
             Upper::Echo => false,
+        }
+    }
+
+    /// In what form the client takes what it is sent.
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self.session.revision() {
+            Revision::V3 => Dialect::V3 { base64: self.base64 },
+            Revision::V4 => Dialect::V4,
         }
     }
 

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::auth::{self, AuthError, Claims, Keys};
 use crate::chat::json::Object;
 use crate::ids::{Timestamp, UserId};
+use crate::socketio::Revision;
 
 /// What is asked of those who connect.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ impl Gate {
     /// Reads the claims of someone who connects.
     ///
     /// # Errors
-    /// [`AuthError`]: the client's fault, for [`refusal`].
+    /// [`AuthError`]: the client's fault, and what its [`ConnectError`] says.
     pub(crate) fn identify(
         &self,
         payload: Option<&str>,
@@ -79,15 +80,34 @@ impl Guests {
     }
 }
 
-/// The JSON of a CONNECT_ERROR that tells why.
-pub(crate) fn refusal(error: &AuthError) -> String {
-    connect_error(error.message(), error.code())
+/// What a client is told that may not connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConnectError {
+    /// For people, and for clients in the field that compare it.
+    pub(crate) message: &'static str,
+    /// For programs.
+    pub(crate) code: Option<&'static str>,
 }
 
-/// The JSON of a CONNECT_ERROR.
-pub(crate) fn connect_error(message: &str, code: &str) -> String {
-    let data = Object::with_capacity(32).field("code", code).finish();
-    Object::with_capacity(96).field("message", message).raw("data", &data).finish()
+impl From<AuthError> for ConnectError {
+    fn from(error: AuthError) -> Self {
+        Self { message: error.message(), code: Some(error.code()) }
+    }
+}
+
+impl ConnectError {
+    /// The JSON of CONNECT_ERROR, or of revision 4's ERROR: the message alone, because that is what the clients of the
+    /// replaced service compare, and a text leaves no room for more.
+    pub(crate) fn json(self, revision: Revision) -> String {
+        match (revision, self.code) {
+            (Revision::V4, _) => serde_json::Value::from(self.message).to_string(),
+            (Revision::V5, None) => Object::with_capacity(32).field("message", self.message).finish(),
+            (Revision::V5, Some(code)) => {
+                let data = Object::with_capacity(32).field("code", code).finish();
+                Object::with_capacity(96).field("message", self.message).raw("data", &data).finish()
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -125,6 +145,16 @@ mod tests {
         for payload in ["{\"token\":{\"$ne\":null}}", "{\"token\":5}", "{\"token\":\"abc\"}"] {
             assert!(matches!(user(Some(payload), None), Err(AuthError::Invalid(_))), "{payload}");
         }
+    }
+
+    #[test]
+    fn a_refusal_is_an_object_or_in_revision_4_its_message() {
+        let required = ConnectError::from(AuthError::Required);
+        let json = r#"{"message":"Authentication required","data":{"code":"auth_required"}}"#;
+        assert_eq!(required.json(Revision::V5), json);
+        assert_eq!(required.json(Revision::V4), r#""Authentication required""#);
+        let bare = ConnectError { message: "Invalid namespace", code: None };
+        assert_eq!(bare.json(Revision::V5), r#"{"message":"Invalid namespace"}"#);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::{health, playground, polling, websocket};
 use crate::chat::application::Application;
 use crate::config::Origins;
 use crate::engineio::error::HandshakeError;
-use crate::engineio::handshake::{self, Query};
+use crate::engineio::handshake::{self, Dialect};
 use crate::ids::SessionId;
 
 /// What every request is answered with.
@@ -127,19 +127,19 @@ async fn engine<A: Application>(
     let is_upgrade = request.headers().contains_key(header::UPGRADE);
     let is_echo = protocol == Protocol::EngineIoEcho;
     if let Some(sid) = query.sid {
-        polling::exists(&core, sid).await?;
+        polling::exists(&core, sid, query).await?;
     }
-    query.admit(request.method().as_str(), is_upgrade)?;
+    let dialect = query.admit(request.method().as_str(), is_upgrade, core.shared().settings.allow_eio3)?;
     if query.sid.is_none() && core.shared().phase.is_draining() {
         return Ok(come_back());
     }
     if is_upgrade {
-        return upgrade(core, peer, request, query, is_echo, is_allowed);
+        return upgrade(core, peer, request, (query.sid, dialect), is_echo, is_allowed);
     }
     match (query.sid, request.method()) {
-        (None, _) => polling::begin(&core, is_echo, authorization(request.headers())),
+        (None, _) => polling::begin(&core, dialect, is_echo, authorization(request.headers())),
         (Some(sid), &Method::GET) => polling::poll(&core, sid).await,
-        (Some(sid), &Method::POST) => polling::post(&core, sid, request).await,
+        (Some(sid), &Method::POST) => polling::post(&core, sid, dialect.revision(), request).await,
         _ => Err(HandshakeError::BadRequest),
     }
 }
@@ -148,7 +148,7 @@ fn upgrade<A: Application>(
     core: Core<A>,
     peer: Peer,
     mut request: Request<body::Incoming>,
-    query: Query,
+    (sid, dialect): (Option<SessionId>, Dialect),
     is_echo: bool,
     is_allowed: bool,
 ) -> Result<Response, HandshakeError> {
@@ -169,11 +169,11 @@ fn upgrade<A: Application>(
     };
     let accept = HeaderValue::from_str(&tokio_tungstenite::tungstenite::handshake::derive_accept_key(&key))
         .map_err(|_| HandshakeError::BadRequest)?;
-    let begin = match query.sid {
+    let begin = match sid {
         Some(sid) => Begin::Probe(sid),
         None => {
             let sid = polling::new_session_id(core.id())?;
-            Begin::Session(Handshake { sid, is_echo, authorization: authorization(headers) })
+            Begin::Session(Handshake { sid, dialect, is_echo, authorization: authorization(headers) })
         }
     };
     let upgraded = hyper::upgrade::on(&mut request);

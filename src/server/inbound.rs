@@ -7,71 +7,29 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::connections::{Connection, NORMAL_CLOSE, Upper, Wire};
+use super::connections::{NORMAL_CLOSE, Upper, Wire};
 use super::core::State;
-use super::gate;
+use super::gate::ConnectError;
 use super::mailbox::{Aborted, Answer, Call, Request};
 use super::outbox::SharedFrame;
-use super::settings::Settings;
-use crate::chat::application::{Application, ConnectRequest, Now};
+use crate::chat::application::{Application, Now};
 use crate::chat::effect::{Committed, Outcome, Refusal};
 use crate::chat::event::Online;
-use crate::engineio::error::HandshakeError;
+use crate::engineio::body::{self, Form};
+use crate::engineio::error::{HandshakeError, PacketError};
 use crate::engineio::frame::{self, Frame};
-use crate::engineio::handshake::OpenPacket;
+use crate::engineio::handshake::Query;
 use crate::engineio::packet::{self, ClientPacket};
-use crate::engineio::payload;
-use crate::engineio::session::{CloseReason, Output, Received, Session, Timings, Transport};
-use crate::ids::{ConnectionKey, NamespaceId, SessionId, SocketKey};
-use crate::socketio::{self, Event, Incoming};
+use crate::engineio::session::{CloseReason, Output, Received, Revision, Transport};
+use crate::ids::{ConnectionKey, SessionId, SocketKey};
+use crate::socketio::{Event, Incoming};
 
 /// RFC 6455 section 7.4.1: the peer broke the protocol above the frames.
-const PROTOCOL_ERROR: u16 = 1002;
+pub(super) const PROTOCOL_ERROR: u16 = 1002;
 /// The same: what the peer does is legal and unreasonable.
 const POLICY_VIOLATION: u16 = 1008;
 
 impl<A: Application> State<A> {
-    /// A new session, on this core.
-    pub(crate) fn open(
-        &mut self,
-        sid: SessionId,
-        transport: Transport,
-        is_echo: bool,
-        authorization: Option<Box<str>>,
-        now: Now,
-    ) -> Option<ConnectionKey> {
-        let settings = &self.shared.settings;
-        let upper = if is_echo {
-            Upper::Echo
-        } else {
-            Upper::SocketIo(socketio::Connection::new(now.instant, settings.connect_timeout))
-        };
-        let connection = Connection {
-            sid,
-            session: Session::new(transport, settings.timings, now.instant),
-            upper,
-            outbox: Default::default(),
-            poll: None,
-            websocket: None,
-            authorization,
-            passes: Vec::new(),
-            scheduled: None,
-            is_dirty: false,
-            pacing: None,
-        };
-        let key = self.connections.insert(connection)?;
-        self.shared.metrics.sessions.increment();
-        self.settle(key, now);
-        Some(key)
-    }
-
-    /// The packet that begins a session.
-    pub(crate) fn open_packet(&self, sid: SessionId, transport: Transport) -> String {
-        let Settings { timings, max_payload, .. } = &self.shared.settings;
-        let Timings { ping_interval, ping_timeout, .. } = *timings;
-        OpenPacket { sid, transport, ping_interval, ping_timeout, max_payload: *max_payload }.encode()
-    }
-
     /// Bytes from a WebSocket.
     pub(crate) fn handle_input(&mut self, wire: Wire, input: &mut [u8], now: Now) {
         let key = wire.key;
@@ -101,17 +59,17 @@ impl<A: Application> State<A> {
     }
 
     fn handle_frame(&mut self, key: ConnectionKey, frame: Frame<'_>, now: Now) {
+        let Some(revision) = self.connections.get_mut(key).map(|connection| connection.session.revision()) else {
+            return;
+        };
         match frame {
-            Frame::Text(text) => match ClientPacket::decode(&text) {
-                Ok(packet) => self.handle_packet(key, Transport::WebSocket, packet, now),
-                Err(error) => {
-                    tracing::debug!(reason = error.reason(), "packet refused");
-                    self.fail(key, Transport::WebSocket, PROTOCOL_ERROR);
-                }
-            },
+            Frame::Text(text) => self.handle_message(key, ClientPacket::decode(&text, revision), now),
             Frame::Binary(bytes) => {
-                let packet = ClientPacket::Binary(Bytes::copy_from_slice(&bytes));
-                self.handle_packet(key, Transport::WebSocket, packet, now);
+                let packet = match revision {
+                    Revision::V3 => ClientPacket::decode_binary_v3(&bytes),
+                    Revision::V4 => Ok(ClientPacket::Binary(Bytes::copy_from_slice(&bytes))),
+                };
+                self.handle_message(key, packet, now);
             }
             Frame::Ping(payload) => self.pong(key, &payload, now),
             Frame::Pong => {}
@@ -121,6 +79,16 @@ impl<A: Application> State<A> {
                     Transport::WebSocket => connection.session.handle_websocket_closed(true),
                     Transport::Polling => connection.session.handle_probe_error(),
                 }
+            }
+        }
+    }
+
+    fn handle_message(&mut self, key: ConnectionKey, packet: Result<ClientPacket<'_>, PacketError>, now: Now) {
+        match packet {
+            Ok(packet) => self.handle_packet(key, Transport::WebSocket, packet, now),
+            Err(error) => {
+                tracing::debug!(reason = error.reason(), "packet refused");
+                self.fail(key, Transport::WebSocket, PROTOCOL_ERROR);
             }
         }
     }
@@ -138,7 +106,7 @@ impl<A: Application> State<A> {
     }
 
     /// What came over `source` is not the protocol: the session ends, or only the probe if that is where it came from.
-    fn fail(&mut self, key: ConnectionKey, source: Transport, close_code: u16) {
+    pub(super) fn fail(&mut self, key: ConnectionKey, source: Transport, close_code: u16) {
         self.shared.metrics.protocol_errors.increment();
         let Some(connection) = self.connections.get_mut(key) else { return };
         if let Some(websocket) = &mut connection.websocket {
@@ -156,13 +124,8 @@ impl<A: Application> State<A> {
         let namespaces = self.shared.settings.namespaces;
         let incoming = match (connection.session.handle_packet(source, packet, now.instant), &mut connection.upper) {
             (Received::Nothing, _) => return,
-            (Received::Text(text), Upper::Echo) => {
-                let frame = SharedFrame::text(text.len() + 1, |buffer| {
-                    buffer.push(packet::MESSAGE as u8);
-                    buffer.extend_from_slice(text.as_bytes());
-                });
-                return self.push(key, frame, now);
-            }
+            (Received::Ping(data), _) => return self.push(key, text_frame(packet::PONG, data), now),
+            (Received::Text(text), Upper::Echo) => return self.push(key, text_frame(packet::MESSAGE, text), now),
             (Received::Binary(bytes), Upper::Echo) => return self.push(key, SharedFrame::binary(&bytes), now),
             (Received::Text(text), Upper::SocketIo(upper)) => upper.text(text, now.instant, namespaces),
             (Received::Binary(bytes), Upper::SocketIo(upper)) => upper.binary(bytes, now.instant, namespaces),
@@ -179,13 +142,12 @@ impl<A: Application> State<A> {
         self.execute(now);
     }
 
-    fn handle_incoming(&mut self, key: ConnectionKey, incoming: Incoming<'_>, now: Now) {
+    pub(super) fn handle_incoming(&mut self, key: ConnectionKey, incoming: Incoming<'_>, now: Now) {
         let socket = |namespace| SocketKey { connection: key, namespace };
         match incoming {
             Incoming::Connect { namespace, auth } => self.connect(key, namespace, auth.as_deref(), now),
             Incoming::UnknownNamespace { name } => {
-                let frame = connect_error_frame(&name, "{\"message\":\"Invalid namespace\"}");
-                self.push(key, frame, now);
+                self.refuse_connect(key, &name, ConnectError { message: "Invalid namespace", code: None }, now);
             }
             Incoming::Event { namespace, event, ack } => {
                 self.app.event(socket(namespace), event, ack, now, &mut self.effects);
@@ -204,39 +166,6 @@ impl<A: Application> State<A> {
         }
     }
 
-    fn connect(&mut self, key: ConnectionKey, namespace: NamespaceId, payload: Option<&str>, now: Now) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let Upper::SocketIo(upper) = &mut connection.upper else { return };
-        let name = self.shared.settings.namespaces.get(usize::from(namespace.0)).copied().unwrap_or("/");
-        let identity = self.shared.settings.gate.identify(payload, connection.authorization.as_deref(), now.wall);
-        let refused = match identity {
-            Err(error) => gate::refusal(&error),
-            Ok(claims) => match claims.as_ref().map(|claims| self.shared.users.admit(&claims.user)) {
-                Some(None) => gate::connect_error("Too many connections of this user", "rate_limited"),
-                pass => {
-                    upper.accept(namespace);
-                    connection.passes.extend(pass.flatten().map(|pass| (namespace, pass)));
-                    connection.authorization = None;
-                    self.shared.metrics.sockets.increment();
-                    let Some(sid) = random_socket_id() else {
-                        return self.fail(key, Transport::Polling, PROTOCOL_ERROR);
-                    };
-                    let frame = SharedFrame::text(64, |buffer| {
-                        buffer.push(packet::MESSAGE as u8);
-                        socketio::encode::connect(buffer, name, sid);
-                    });
-                    self.push(key, frame, now);
-                    let socket = SocketKey { connection: key, namespace };
-                    let request = ConnectRequest { claims, payload };
-                    return self.app.connect(socket, request, now, &mut self.effects);
-                }
-            },
-        };
-        upper.refuse(namespace);
-        let frame = connect_error_frame(name, &refused);
-        self.push(key, frame, now);
-    }
-
     /// A request of long-polling.
     pub(crate) fn handle_call(&mut self, call: Call, now: Now) {
         let Call { sid, request, reply } = call;
@@ -246,18 +175,29 @@ impl<A: Application> State<A> {
         };
         match request {
             Request::Poll => self.handle_poll(key, reply, now),
-            Request::Exists => {
-                let _ = reply.send(Answer::Done);
+            Request::Exists(query) => {
+                let _ = reply.send(self.exists(key, query));
             }
             Request::PostBegin => {
                 let taken = self.connections.get_mut(key).map(|connection| connection.session.handle_post(now.instant));
                 let _ = reply.send(if let Some(Ok(())) = taken { Answer::Done } else { bad_request() });
                 self.settle(key, now);
             }
-            Request::PostBody(body) => {
-                let _ = reply.send(self.handle_post(key, &body, now));
+            Request::PostBody { body, form } => {
+                let _ = reply.send(self.handle_post(key, form, &body, now));
                 self.settle(key, now);
             }
+        }
+    }
+
+    /// A session does not change its revision; one of revision 3 that takes bytes may learn that it takes none.
+    fn exists(&mut self, key: ConnectionKey, query: Query) -> Answer {
+        match self.connections.get_mut(key) {
+            Some(connection) if query.revision == Some(connection.session.revision()) => {
+                connection.base64 |= query.base64;
+                Answer::Done
+            }
+            _ => bad_request(),
         }
     }
 
@@ -276,13 +216,14 @@ impl<A: Application> State<A> {
         self.settle(key, now);
     }
 
-    fn handle_post(&mut self, key: ConnectionKey, body: &[u8], now: Now) -> Answer {
-        let refused = match payload::decode(body) {
+    fn handle_post(&mut self, key: ConnectionKey, form: Form, body: &[u8], now: Now) -> Answer {
+        let Some(connection) = self.connections.get_mut(key) else { return bad_request() };
+        let refused = match body::decode(connection.session.revision(), form, body) {
             Err(error) => {
                 tracing::debug!(reason = error.reason(), "payload refused");
                 true
             }
-            Ok(packets) => packets.into_iter().any(|packet| match packet {
+            Ok(mut packets) => packets.any(|packet| match packet {
                 Ok(packet) => {
                     self.handle_packet(key, Transport::Polling, packet, now);
                     false
@@ -423,15 +364,10 @@ fn bad_request() -> Answer {
     Answer::Refused(HandshakeError::BadRequest)
 }
 
-fn connect_error_frame(namespace: &str, error: &str) -> SharedFrame {
-    SharedFrame::text(error.len() + 16, |buffer| {
-        buffer.push(packet::MESSAGE as u8);
-        socketio::encode::connect_error(buffer, namespace, error);
+/// A text packet of Engine.IO.
+fn text_frame(packet_type: char, data: &str) -> SharedFrame {
+    SharedFrame::text(1 + data.len(), |buffer| {
+        buffer.push(packet_type as u8);
+        buffer.extend_from_slice(data.as_bytes());
     })
-}
-
-fn random_socket_id() -> Option<crate::ids::SocketId> {
-    let mut bytes = [0; crate::ids::TOKEN_BYTES];
-    getrandom::fill(&mut bytes).ok()?;
-    Some(crate::ids::SocketId::new(bytes))
 }

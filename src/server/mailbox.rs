@@ -13,7 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::admission::AddressPass;
 use super::outbox::SharedFrame;
 use crate::chat::effect::Outcome;
+use crate::engineio::body::{Body, Form};
 use crate::engineio::error::HandshakeError;
+use crate::engineio::handshake::Query;
 use crate::ids::{CoreId, RoomId, SessionId, SocketKey, UserId};
 
 /// A packet for many sockets: its text, and the binary attachments that follow it.
@@ -65,9 +67,9 @@ pub(crate) enum Request {
     /// POST, before its body is read.
     PostBegin,
     /// POST, its body.
-    PostBody(bytes::Bytes),
-    /// An upgrade request: does the session exist?
-    Exists,
+    PostBody { body: bytes::Bytes, form: Form },
+    /// Any request, before all else: does the session exist, and does it speak the request's revision?
+    Exists(Query),
 }
 
 /// A request whose client went away.
@@ -81,7 +83,7 @@ pub(crate) enum Aborted {
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// The body of a poll's answer.
-    Payload(Vec<u8>),
+    Payload(Body),
     /// It was done.
     Done,
     /// It was not.

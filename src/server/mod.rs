@@ -3,7 +3,7 @@
 //! Everything that touches a socket, a thread or a clock is here, and nothing that knows the rules of the protocols or
 //! of the chat. A connection's bytes come in through `listener` and `http`, `polling` or `websocket`, rise through
 //! `inbound` to the application, and what it asks for comes back down through `outbound`; `mailbox` carries what
-//! concerns other cores, `directory` says which those are.
+//! concerns other cores, `directory` says which those are. `opening` is how sessions and sockets begin.
 
 mod admission;
 mod connections;
@@ -16,6 +16,7 @@ mod inbound;
 mod listener;
 mod mailbox;
 mod metrics;
+mod opening;
 mod outbound;
 pub mod outbox;
 mod pacing;

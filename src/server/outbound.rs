@@ -16,9 +16,10 @@ use super::outbox::{Bounds, Outbox, SharedFrame};
 use crate::chat::application::{Application, Now};
 use crate::chat::effect::{Effect, OutEvent};
 use crate::chat::event;
+use crate::engineio::body::Body;
 use crate::engineio::frame;
 use crate::engineio::packet;
-use crate::engineio::payload::{self, ServerPacket};
+use crate::engineio::payload::ServerPacket;
 use crate::engineio::session::{self, CloseReason, Farewell, Sink, Transport};
 use crate::ids::{ConnectionKey, CoreId, NamespaceId, RoomId, SocketKey, UserId};
 use crate::socketio::{self, AckId};
@@ -214,8 +215,8 @@ impl<A: Application> State<A> {
             }
             Sink::Poll => {
                 let body = match connection.session.answer(connection.outbox.is_empty()) {
-                    Some(session::Answer::Outbox) => connection.outbox.take_payload(max_payload),
-                    Some(session::Answer::Noop) => packet::NOOP.as_bytes().to_vec(),
+                    Some(session::Answer::Outbox) => connection.outbox.take_payload(connection.dialect(), max_payload),
+                    Some(session::Answer::Noop) => Body::of(connection.session.revision(), packet::NOOP),
                     None => return,
                 };
                 let delivered = connection.poll.take().is_some_and(|poll| poll.send(Answer::Payload(body)).is_ok());
@@ -247,12 +248,12 @@ impl<A: Application> State<A> {
         self.drop_questions(&mut connection, now);
         self.shared.metrics.sessions.decrement();
         if let Some(poll) = connection.poll.take() {
-            let mut body = connection.outbox.take_payload(self.shared.settings.max_payload);
+            let mut body = connection.outbox.take_payload(connection.dialect(), self.shared.settings.max_payload);
             let last = match farewell {
                 Farewell::Close => packet::CLOSE,
                 Farewell::Noop => packet::NOOP,
             };
-            payload::append(&mut body, ServerPacket::Text(last.as_bytes()));
+            body.append(ServerPacket::Text(last.as_bytes()));
             let _ = poll.send(Answer::Payload(body));
         }
         if let Some(mut websocket) = connection.websocket.take() {
@@ -305,13 +306,14 @@ impl Recipients<'_> {
         let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.session.is_open()) else {
             return;
         };
+        let dialect = connection.dialect();
         if frames.is_volatile {
-            if !connection.outbox.push_volatile(frames.text.clone(), self.bounds, self.now) {
+            if !connection.outbox.push_volatile(frames.text.in_dialect(dialect), self.bounds, self.now) {
                 return self.metrics.volatile_dropped.increment();
             }
         } else {
             let mut all = std::iter::once(&frames.text).chain(frames.attachments.iter());
-            if all.any(|frame| connection.outbox.push(frame.clone(), self.bounds, self.now).is_err()) {
+            if all.any(|frame| connection.outbox.push(frame.in_dialect(dialect), self.bounds, self.now).is_err()) {
                 return self.overflowed.push(key);
             }
         }

@@ -8,8 +8,12 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::engineio::body::{Body, Form};
 use crate::engineio::frame::{self, MAX_HEADER, Opcode};
-use crate::engineio::payload::{self, ServerPacket};
+use crate::engineio::handshake::Dialect;
+use crate::engineio::packet;
+use crate::engineio::payload::ServerPacket;
+use crate::engineio::payload_v3;
 
 /// One Engine.IO packet, framed for WebSocket once and shared by everyone who receives it. Polling uses the same bytes
 /// without the frame's header. A recipient's share is one pointer, so that thousands of slow ones cost little more than
@@ -42,6 +46,22 @@ impl SharedFrame {
     #[must_use]
     pub fn control(frame: &[u8]) -> Self {
         Self(Arc::new(frame.into()))
+    }
+
+    /// The same packet as this client takes it. Text is alike in all dialects, and what nobody else speaks is made
+    /// anew for the one recipient.
+    #[must_use]
+    pub fn in_dialect(&self, dialect: Dialect) -> Self {
+        let Dialect::V3 { base64 } = dialect else { return self.clone() };
+        let Some(ServerPacket::Binary(data)) = self.packet() else { return self.clone() };
+        let mut typed = Vec::with_capacity(1 + data.len());
+        typed.push(packet::MESSAGE_BYTE);
+        typed.extend_from_slice(data);
+        if base64 {
+            Self::text(2 + data.len().div_ceil(3) * 4, |buffer| payload_v3::append_base64(buffer, &typed))
+        } else {
+            Self::binary(&typed)
+        }
     }
 
     fn from_buffer(opcode: Opcode, buffer: &mut [u8]) -> Self {
@@ -205,20 +225,30 @@ impl Outbox {
         }
     }
 
-    /// Takes as many packets as fit into the answer of a poll, at least one if there is one.
-    pub fn take_payload(&mut self, max_payload: usize) -> Vec<u8> {
-        let mut body = Vec::new();
+    /// Takes as many packets as fit into the answer of a poll, at least one if there is one. Frames for a client of
+    /// another dialect than revision 4's have passed through [`SharedFrame::in_dialect`].
+    pub fn take_payload(&mut self, dialect: Dialect, max_payload: usize) -> Body {
+        let mut body = Body::new(dialect.revision(), self.form(dialect));
         while let Some(entry) = self.entries.front() {
             if let Some(packet) = entry.frame.packet() {
-                if !body.is_empty() && payload::len_with(body.len(), packet) > max_payload {
+                if !body.fits(packet, max_payload) {
                     break;
                 }
-                payload::append(&mut body, packet);
+                body.append(packet);
             }
             self.bytes -= entry.frame.len();
             self.entries.pop_front();
         }
         body
+    }
+
+    /// The reference server's choice: bytes where there are any, to a client of revision 3 that takes them.
+    fn form(&self, dialect: Dialect) -> Form {
+        let is_binary = |entry: &Entry| matches!(entry.frame.packet(), Some(ServerPacket::Binary(_)));
+        match dialect {
+            Dialect::V3 { base64: false } if self.entries.iter().any(is_binary) => Form::Binary,
+            Dialect::V3 { .. } | Dialect::V4 => Form::Text,
+        }
     }
 }
 
@@ -230,6 +260,10 @@ mod tests {
 
     fn frame(length: usize) -> SharedFrame {
         SharedFrame::from_text(&"x".repeat(length))
+    }
+
+    fn payload(outbox: &mut Outbox, most: usize) -> Vec<u8> {
+        outbox.take_payload(Dialect::V4, most).into_bytes()
     }
 
     fn on_the_wire(outbox: &Outbox) -> Vec<u8> {
@@ -247,7 +281,7 @@ mod tests {
             outbox.push(frame(length), BOUNDS, Instant::now()).unwrap();
             assert!(on_the_wire(&outbox).starts_with(header), "{length}");
             assert!(on_the_wire(&outbox).ends_with(b"xxxxx"), "{length}");
-            assert_eq!(outbox.take_payload(10), "x".repeat(length).into_bytes());
+            assert_eq!(payload(&mut outbox, 10), "x".repeat(length).into_bytes());
         }
     }
 
@@ -259,8 +293,40 @@ mod tests {
         outbox.push(SharedFrame::binary(&[1, 2, 3, 4]), BOUNDS, now).unwrap();
         outbox.push(SharedFrame::control(&[0x8a, 0]), BOUNDS, now).unwrap();
         assert_eq!(on_the_wire(&outbox), b"\x81\x024a\x82\x04\x01\x02\x03\x04\x8a\x00");
-        assert_eq!(outbox.take_payload(1000), b"4a\x1ebAQIDBA==");
+        assert_eq!(payload(&mut outbox, 1000), b"4a\x1ebAQIDBA==");
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn clients_of_revision_3_have_forms_of_their_own_and_share_what_is_text() {
+        let frames =
+            [SharedFrame::from_text("4ä"), SharedFrame::binary(&[1, 2, 3, 4]), SharedFrame::control(&[0x8a, 0])];
+        let now = Instant::now();
+        for (base64, wire, form, polled) in [
+            (
+                false,
+                &b"\x81\x034\xc3\xa4\x82\x05\x04\x01\x02\x03\x04\x8a\x00"[..],
+                Form::Binary,
+                &b"\x00\x03\xff4\xc3\xa4\x01\x05\xff\x04\x01\x02\x03\x04"[..],
+            ),
+            (true, b"\x81\x034\xc3\xa4\x81\x0ab4AQIDBA==\x8a\x00", Form::Text, b"2:4\xc3\xa410:b4AQIDBA=="),
+        ] {
+            let dialect = Dialect::V3 { base64 };
+            let mut outbox = Outbox::default();
+            for frame in &frames {
+                outbox.push(frame.in_dialect(dialect), BOUNDS, now).unwrap();
+            }
+            assert!(Arc::ptr_eq(&outbox.entries[0].frame.0, &frames[0].0), "text is shared");
+            assert_eq!(on_the_wire(&outbox), wire);
+            let body = outbox.take_payload(dialect, 1000);
+            assert_eq!((body.form(), body.into_bytes().as_slice()), (form, polled));
+        }
+        // Bytes that were queued before the client said that it takes none.
+        let mut outbox = Outbox::default();
+        outbox.push(frames[1].in_dialect(Dialect::V3 { base64: false }), BOUNDS, now).unwrap();
+        assert_eq!(outbox.take_payload(Dialect::V3 { base64: true }, 1000).into_bytes(), b"10:b4AQIDBA==");
+        let shared = frames[1].in_dialect(Dialect::V4);
+        assert!(Arc::ptr_eq(&shared.0, &frames[1].0), "and so is everything in revision 4");
     }
 
     #[test]
@@ -305,11 +371,11 @@ mod tests {
         let now = Instant::now();
         let mut outbox = Outbox::default();
         outbox.push(frame(1000), BOUNDS, now).unwrap();
-        assert_eq!(outbox.take_payload(100).len(), 1000);
+        assert_eq!(payload(&mut outbox, 100).len(), 1000);
         for _ in 0..3 {
             outbox.push(frame(20), BOUNDS, now).unwrap();
         }
-        assert_eq!(outbox.take_payload(41).len(), 41);
-        assert_eq!(outbox.take_payload(41).len(), 20);
+        assert_eq!(payload(&mut outbox, 41).len(), 41);
+        assert_eq!(payload(&mut outbox, 41).len(), 20);
     }
 }

@@ -14,10 +14,13 @@ use tokio::sync::oneshot;
 use super::core::Core;
 use super::http::{self, Response};
 use super::mailbox::{self, Aborted, Answer, Call, Mail, Mailbox};
+use super::websocket::Handshake;
 use crate::chat::application::Application;
 use crate::config::limits::HTTP_BODY_TIMEOUT;
+use crate::engineio::body::{Body, Form};
 use crate::engineio::error::HandshakeError;
-use crate::engineio::session::Transport;
+use crate::engineio::handshake::{Dialect, Query};
+use crate::engineio::session::{Revision, Transport};
 use crate::ids::{CoreId, SessionId, TOKEN_BYTES};
 
 /// How much of a refused body is read all the same: a few times what is allowed.
@@ -25,6 +28,9 @@ const MOST_DISCARDED: usize = 8 * 1024 * 1024;
 
 /// How long it is read.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What revision 3 declares binary bodies as.
+const OCTET_STREAM: &str = "application/octet-stream";
 
 /// A `sid` that nobody can guess.
 ///
@@ -39,20 +45,22 @@ pub(crate) fn new_session_id(core: CoreId) -> Result<SessionId, HandshakeError> 
 /// The handshake: a new session, and its open packet.
 pub(crate) fn begin<A: Application>(
     core: &Core<A>,
+    dialect: Dialect,
     is_echo: bool,
     authorization: Option<Box<str>>,
 ) -> Result<Response, HandshakeError> {
     let sid = new_session_id(core.id())?;
     let open = core.with(|state, now| {
-        state.open(sid, Transport::Polling, is_echo, authorization, now)?;
+        let key = state.open(Handshake { sid, dialect, is_echo, authorization }, Transport::Polling, now)?;
+        state.welcome(key, now);
         Some(state.open_packet(sid, Transport::Polling))
     });
-    open.map(|open| payload(open.into_bytes())).ok_or(HandshakeError::BadRequest)
+    open.map(|open| payload(Body::of(dialect.revision(), &open))).ok_or(HandshakeError::BadRequest)
 }
 
-/// Whether a session exists, on whichever core its id names.
-pub(crate) async fn exists<A: Application>(core: &Core<A>, sid: SessionId) -> Result<(), HandshakeError> {
-    ask(core, sid, mailbox::Request::Exists).await.map(|_| ())
+/// Whether a session exists, on whichever core its id names, and speaks the request's revision.
+pub(crate) async fn exists<A: Application>(core: &Core<A>, sid: SessionId, query: Query) -> Result<(), HandshakeError> {
+    ask(core, sid, mailbox::Request::Exists(query)).await.map(|_| ())
 }
 
 /// A GET: answered when the session has something to say.
@@ -71,6 +79,7 @@ pub(crate) async fn poll<A: Application>(core: &Core<A>, sid: SessionId) -> Resu
 pub(crate) async fn post<A: Application>(
     core: &Core<A>,
     sid: SessionId,
+    revision: Revision,
     request: Request<body::Incoming>,
 ) -> Result<Response, HandshakeError> {
     ask(core, sid, mailbox::Request::PostBegin).await?;
@@ -78,7 +87,12 @@ pub(crate) async fn post<A: Application>(
     let guard = Guard::new(core, sid, Aborted::Post);
     let max_payload = core.shared().settings.max_payload;
     let (head, mut incoming) = request.into_parts();
-    let body = match read_body(&head.headers, &mut incoming, max_payload, HTTP_BODY_TIMEOUT).await {
+    let form = form(&head.headers);
+    let read = match (revision, form) {
+        (Revision::V4, Form::Binary) => Err(BodyRefusal::Binary),
+        _ => read_body(&head.headers, &mut incoming, max_payload, HTTP_BODY_TIMEOUT).await,
+    };
+    let body = match read {
         Ok(body) => body,
         Err(refusal) => {
             tokio::task::spawn_local(discard(incoming));
@@ -86,12 +100,23 @@ pub(crate) async fn post<A: Application>(
         }
     };
     guard.disarm();
-    ask(core, sid, mailbox::Request::PostBody(body)).await?;
+    ask(core, sid, mailbox::Request::PostBody { body, form }).await?;
     Ok(http::with_body(StatusCode::OK, "text/html", "ok"))
 }
 
-fn payload(body: Vec<u8>) -> Response {
-    http::with_body(StatusCode::OK, "text/plain; charset=UTF-8", body)
+fn payload(body: Body) -> Response {
+    let content_type = match body.form() {
+        Form::Text => "text/plain; charset=UTF-8",
+        Form::Binary => OCTET_STREAM,
+    };
+    http::with_body(StatusCode::OK, content_type, body.into_bytes())
+}
+
+/// What a body says it is. Whatever is not declared as bytes is text, as it is to the reference server.
+fn form(headers: &HeaderMap) -> Form {
+    let is_binary =
+        headers.get(header::CONTENT_TYPE).is_some_and(|name| name.as_bytes().starts_with(OCTET_STREAM.as_bytes()));
+    if is_binary { Form::Binary } else { Form::Text }
 }
 
 /// Puts a request to the session and waits for its answer, through the core's mailbox when it lives elsewhere.
@@ -204,9 +229,6 @@ fn check_headers(headers: &HeaderMap, most: usize) -> Result<(), BodyRefusal> {
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !matches!(text(header::CONTENT_ENCODING), "" | "identity") {
         return Err(BodyRefusal::Encoded);
-    }
-    if text(header::CONTENT_TYPE).starts_with("application/octet-stream") {
-        return Err(BodyRefusal::Binary);
     }
     let declared = text(header::CONTENT_LENGTH).parse::<u64>().unwrap_or(0);
     if usize::try_from(declared).map_or(true, |declared| declared > most) {

@@ -257,6 +257,7 @@ fn settings(config: Config) -> Settings {
     Settings {
         listen: config.listen,
         cores: config.cores,
+        allow_eio3: config.allow_eio3,
         mounts: vec![("/socket.io/", Protocol::SocketIo)],
         namespaces: &["/"],
         timings: Timings {

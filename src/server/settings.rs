@@ -36,6 +36,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Threads, each with its own listener and runtime.
     pub cores: usize,
+    /// Whether clients of Engine.IO 3 and Socket.IO 4 (socket.io-client 1 and 2) are served too.
+    pub allow_eio3: bool,
     /// The Engine.IO paths, with their leading and trailing slash.
     pub mounts: Vec<(&'static str, Protocol)>,
     /// The Socket.IO namespaces; their indices are the namespace ids.

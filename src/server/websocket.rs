@@ -19,6 +19,7 @@ use super::core::{Core, State};
 use super::mailbox::{Mail, PAUSE};
 use super::outbox::{Outbox, SharedFrame};
 use crate::chat::application::{Application, Now};
+use crate::engineio::handshake::Dialect;
 use crate::engineio::session::Transport;
 use crate::ids::SessionId;
 
@@ -32,9 +33,10 @@ pub(crate) struct Upgraded {
     pub(crate) pass: AddressPass,
 }
 
-/// What the handshake said, for a session that begins on a WebSocket.
+/// What the handshake said, for a session that begins.
 pub(crate) struct Handshake {
     pub(crate) sid: SessionId,
+    pub(crate) dialect: Dialect,
     pub(crate) is_echo: bool,
     pub(crate) authorization: Option<Box<str>>,
 }
@@ -44,13 +46,14 @@ pub(crate) fn begin<A: Application>(core: &Core<A>, upgraded: Upgraded, handshak
     let Upgraded { stream, read_ahead, pass } = upgraded;
     let (read, write) = stream.into_split();
     let wire = core.with(|state, now| {
-        let Handshake { sid, is_echo, authorization } = handshake;
-        let key = state.open(sid, Transport::WebSocket, is_echo, authorization, now)?;
+        let sid = handshake.sid;
+        let key = state.open(handshake, Transport::WebSocket, now)?;
         let websocket = state.new_websocket(write);
         let wire = Wire { key, serial: websocket.serial };
         state.connections.get_mut(key)?.websocket = Some(websocket);
         let open = state.open_packet(sid, Transport::WebSocket);
         state.push(key, SharedFrame::from_text(&open), now);
+        state.welcome(key, now);
         Some(wire)
     });
     if let Some(wire) = wire {

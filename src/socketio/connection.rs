@@ -10,10 +10,11 @@ use bytes::Bytes;
 
 use crate::ids::NamespaceId;
 use crate::socketio::ack::AckId;
-use crate::socketio::decode::Decoder;
+use crate::socketio::decode::{self, Decoder};
 use crate::socketio::error::{DecodeError, ProtocolError};
 use crate::socketio::event::{Args, Event};
 use crate::socketio::packet::{Packet, PacketKind};
+use crate::socketio::revision::Revision;
 
 /// Most namespaces that one connection may have joined, or asked to join, at a time.
 pub const MAX_NAMESPACES: u32 = 4;
@@ -75,10 +76,12 @@ pub enum Incoming<'a> {
 ///
 /// Follows socket.io 4.8.4 (`dist/client.js`): a packet for a namespace that is not joined ends the connection, even
 /// when it was joined a moment ago; leaving every namespace does not, and does not start the connect timeout again.
-/// Stricter in one place: a second CONNECT also ends it while the first still waits for its answer.
+/// Stricter in one place: a second CONNECT also ends it while the first still waits for its answer. More lenient in
+/// another: in revision 4 a CONNECT for `/`, which the opening of the connection asked for, ends nothing.
 #[derive(Debug)]
 pub struct Connection {
     decoder: Decoder,
+    revision: Revision,
     /// Until the first successful CONNECT.
     connect_deadline: Option<Instant>,
     connected: NamespaceSet,
@@ -89,9 +92,10 @@ pub struct Connection {
 impl Connection {
     /// A connection that was opened now and has `connect_timeout` to join its first namespace.
     #[must_use]
-    pub fn new(now: Instant, connect_timeout: Duration) -> Self {
+    pub fn new(revision: Revision, now: Instant, connect_timeout: Duration) -> Self {
         Self {
             decoder: Decoder::default(),
+            revision,
             connect_deadline: Some(now + connect_timeout),
             connected: NamespaceSet::default(),
             pending: NamespaceSet::default(),
@@ -99,8 +103,27 @@ impl Connection {
         }
     }
 
-    /// Takes a text message. `None` when there is nothing to do: attachments are still to come, or an ack without an
-    /// id was ignored.
+    /// The revision it speaks.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// What the client asks for by opening the connection: in revision 4, to join `/`. To be called once, before
+    /// anything that it says.
+    pub fn opening(&mut self, namespaces: &[&str]) -> Option<Incoming<'static>> {
+        match self.revision {
+            Revision::V4 => {
+                let namespace = find(namespaces, "/")?;
+                self.pending.insert(namespace);
+                Some(Incoming::Connect { namespace, auth: None })
+            }
+            Revision::V5 => None,
+        }
+    }
+
+    /// Takes a text message. `None` when there is nothing to do: attachments are still to come, an ack without an id was
+    /// ignored, or a CONNECT that revision 4 has no need of.
     ///
     /// # Errors
     /// [`ProtocolError`]: the client broke a rule and the connection is to be closed.
@@ -110,7 +133,15 @@ impl Connection {
         now: Instant,
         namespaces: &[&str],
     ) -> Result<Option<Incoming<'a>>, ProtocolError> {
-        match self.decoder.text(text, now)? {
+        let connect = match self.revision {
+            Revision::V4 if !self.decoder.is_waiting() => decode::connect_v4(text).transpose()?,
+            Revision::V4 | Revision::V5 => None,
+        };
+        let packet = match connect {
+            None => self.decoder.text(text, now)?,
+            connect => connect,
+        };
+        match packet {
             Some(packet) => self.handle(packet, namespaces),
             None => Ok(None),
         }
@@ -133,11 +164,10 @@ impl Connection {
     }
 
     fn handle<'a>(&mut self, packet: Packet<'a>, namespaces: &[&str]) -> Result<Option<Incoming<'a>>, ProtocolError> {
-        let known = (0..).zip(namespaces.iter().take(MAX_OFFERED_NAMESPACES));
-        let known = known.into_iter().find(|(_, name)| **name == packet.namespace).map(|(index, _)| NamespaceId(index));
+        let known = find(namespaces, &packet.namespace);
         let joined = known.filter(|namespace| self.is_connected(*namespace)).ok_or(ProtocolError::NotConnected);
         Ok(match packet.kind {
-            PacketKind::Connect => Some(self.handle_connect(known, packet)?),
+            PacketKind::Connect => self.handle_connect(known, packet)?,
             PacketKind::Disconnect => {
                 let namespace = joined?;
                 self.connected.remove(namespace);
@@ -160,20 +190,23 @@ impl Connection {
         &mut self,
         known: Option<NamespaceId>,
         packet: Packet<'a>,
-    ) -> Result<Incoming<'a>, ProtocolError> {
+    ) -> Result<Option<Incoming<'a>>, ProtocolError> {
         if self.connects >= MAX_CONNECTS {
             return Err(ProtocolError::TooManyConnects);
         }
         self.connects += 1;
-        let Some(namespace) = known else { return Ok(Incoming::UnknownNamespace { name: packet.namespace }) };
+        let Some(namespace) = known else { return Ok(Some(Incoming::UnknownNamespace { name: packet.namespace })) };
         if self.connected.contains(namespace) || self.pending.contains(namespace) {
-            return Err(ProtocolError::ConnectTwice);
+            return match (self.revision, &*packet.namespace) {
+                (Revision::V4, "/") => Ok(None),
+                _ => Err(ProtocolError::ConnectTwice),
+            };
         }
         if self.connected.len() + self.pending.len() >= MAX_NAMESPACES {
             return Err(ProtocolError::TooManyNamespaces);
         }
         self.pending.insert(namespace);
-        Ok(Incoming::Connect { namespace, auth: Some(packet.data).filter(|data| !data.is_empty()) })
+        Ok(Some(Incoming::Connect { namespace, auth: Some(packet.data).filter(|data| !data.is_empty()) }))
     }
 
     /// The client may join: from now on it is connected there. `false`, and no change, when it is not waiting for that.
@@ -228,6 +261,12 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// The id of an offered namespace.
+fn find(namespaces: &[&str], name: &str) -> Option<NamespaceId> {
+    let mut offered = (0..).zip(namespaces.iter().take(MAX_OFFERED_NAMESPACES));
+    offered.find(|(_, offered)| **offered == name).map(|(index, _)| NamespaceId(index))
 }
 
 /// A set of the first eight namespaces; others are never in it.

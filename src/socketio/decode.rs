@@ -125,6 +125,29 @@ fn parse(text: &str) -> Result<(Packet<'_>, usize), DecodeError> {
     Ok((packet, count))
 }
 
+/// Reads a CONNECT of revision 4. The query that its namespace may carry is cut off: the reference takes it for
+/// credentials, and those are never taken from a query here. `None` when it is another packet.
+///
+/// # Errors
+/// [`DecodeError`] for a malformed namespace, or a payload.
+pub(super) fn connect_v4(text: &str) -> Option<Result<Packet<'_>, DecodeError>> {
+    let rest = text.strip_prefix('0')?;
+    let (name, data) = rest.split_once(',').unwrap_or((rest, ""));
+    let (name, _) = name.split_once('?').unwrap_or((name, ""));
+    let namespace = match name {
+        "" => Ok("/"),
+        name if !name.starts_with('/') => Err(DecodeError::Payload),
+        name => parse_namespace(name).map(|(name, _)| name),
+    };
+    Some(namespace.and_then(|namespace| {
+        if !data.is_empty() {
+            return Err(DecodeError::Payload);
+        }
+        let (namespace, data) = (Cow::Borrowed(namespace), Cow::Borrowed(data));
+        Ok(Packet { kind: PacketKind::Connect, namespace, id: None, data, attachments: vec![] })
+    }))
+}
+
 /// `<digits>-`, from 1 to [`MAX_ATTACHMENTS`].
 fn parse_count(text: &str) -> Result<(usize, &str), DecodeError> {
     let (digits, rest) = split_digits(text);

@@ -10,14 +10,19 @@ use std::io::Write as _;
 use crate::ids::SocketId;
 use crate::socketio::ack::AckId;
 use crate::socketio::packet::PacketKind;
+use crate::socketio::revision::Revision;
 
-/// CONNECT: the client has joined, under this id.
-pub fn connect(out: &mut Vec<u8>, namespace: &str, sid: SocketId) {
+/// CONNECT: the client has joined, under this id, which revision 4 does not tell.
+pub fn connect(out: &mut Vec<u8>, revision: Revision, namespace: &str, sid: SocketId) {
     head(out, PacketKind::Connect, 0, namespace, None);
-    write(out, format_args!("{{\"sid\":\"{sid}\"}}"));
+    match revision {
+        Revision::V4 => {}
+        Revision::V5 => write(out, format_args!("{{\"sid\":\"{sid}\"}}")),
+    }
 }
 
-/// CONNECT_ERROR: the client may not join. `error` is a JSON object that has a `message`.
+/// CONNECT_ERROR, in revision 4 named ERROR: the client may not join. `error` is JSON: an object that has a `message`,
+/// in revision 4 a string.
 pub fn connect_error(out: &mut Vec<u8>, namespace: &str, error: &str) {
     head(out, PacketKind::ConnectError, 0, namespace, None);
     out.extend_from_slice(error.as_bytes());
@@ -105,8 +110,10 @@ mod tests {
         let sid = SocketId::new([0; 15]);
         let placeholder = r#"{"_placeholder":true,"num":0}"#;
         for (text, expected) in [
-            (text(|out| connect(out, "/", sid)), r#"0{"sid":"AAAAAAAAAAAAAAAAAAAA"}"#),
-            (text(|out| connect(out, "/admin", sid)), r#"0/admin,{"sid":"AAAAAAAAAAAAAAAAAAAA"}"#),
+            (text(|out| connect(out, Revision::V5, "/", sid)), r#"0{"sid":"AAAAAAAAAAAAAAAAAAAA"}"#),
+            (text(|out| connect(out, Revision::V5, "/admin", sid)), r#"0/admin,{"sid":"AAAAAAAAAAAAAAAAAAAA"}"#),
+            (text(|out| connect(out, Revision::V4, "/", sid)), "0"),
+            (text(|out| connect(out, Revision::V4, "/admin", sid)), "0/admin,"),
             (
                 text(|out| connect_error(out, "/", r#"{"message":"Not authorized"}"#)),
                 r#"4{"message":"Not authorized"}"#,
@@ -178,7 +185,7 @@ mod tests {
 
             let packet = decode(&text(|out| disconnect(out, &namespace)), &[]);
             prop_assert_eq!((packet.kind, &*packet.namespace), (PacketKind::Disconnect, &*namespace));
-            let packet = decode(&text(|out| connect(out, &namespace, SocketId::new([7; 15]))), &[]);
+            let packet = decode(&text(|out| connect(out, Revision::V5, &namespace, SocketId::new([7; 15]))), &[]);
             prop_assert_eq!((packet.kind, &*packet.namespace), (PacketKind::Connect, &*namespace));
         }
 

@@ -1,4 +1,5 @@
-//! The Socket.IO protocol, revision 5, for the server's side of a connection.
+//! The Socket.IO protocol, revision 5 and as much of revision 4 as differs ([`Revision`]), for the server's side of a
+//! connection.
 //!
 //! Owns the text of packets and what one connection may say when: packet types, namespaces, ack ids, the binary
 //! attachments that follow a packet, and the limits on all of them. Must not know how packets travel (Engine.IO, HTTP,
@@ -21,7 +22,7 @@
 //!   64 bits;
 //! - JSON nested deeper than [`MAX_DEPTH`], or with white space around it;
 //! - a placeholder with other keys or a `num` that is not plain digits, an attachment that is used twice or never;
-//! - a namespace with a query, with control characters, or longer than [`MAX_NAMESPACE_BYTES`].
+//! - a namespace with a query (but for CONNECT in revision 4), with control characters, or longer than [`MAX_NAMESPACE_BYTES`].
 //!
 //! Taken here although the reference refuses it: its reserved event names (`connect`, `newListener` …), which to the
 //! application are events that it does not know.
@@ -34,6 +35,7 @@ pub mod error;
 pub mod event;
 mod json;
 pub mod packet;
+mod revision;
 
 pub use ack::{AckId, PendingAcks};
 pub use connection::{Connection, Incoming};
@@ -42,3 +44,4 @@ pub use error::{DecodeError, ProtocolError};
 pub use event::{Args, Event, MAX_EVENT_NAME_BYTES};
 pub use json::MAX_DEPTH;
 pub use packet::{Packet, PacketKind};
+pub use revision::Revision;

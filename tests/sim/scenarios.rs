@@ -26,7 +26,7 @@ fn upgrading() -> Server {
 }
 
 /// What the client has heard since it was last asked.
-fn hears(server: &mut Server) -> Vec<String> {
+pub(crate) fn hears(server: &mut Server) -> Vec<String> {
     let mut heard = Vec::new();
     for said in std::mem::take(&mut server.said) {
         match said {
@@ -43,7 +43,7 @@ fn hears(server: &mut Server) -> Vec<String> {
 }
 
 #[track_caller]
-fn ended(server: &Server, reason: CloseReason) {
+pub(crate) fn ended(server: &Server, reason: CloseReason) {
     assert_eq!((server.closed, server.is_removed), (Some(reason), true));
 }
 

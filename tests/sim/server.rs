@@ -3,8 +3,10 @@
 use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
+use alt_ws::engineio::body::{self, Body, Form};
+use alt_ws::engineio::handshake::Dialect;
 use alt_ws::engineio::packet::{self, ClientPacket};
-use alt_ws::engineio::payload::{self, ServerPacket};
+use alt_ws::engineio::payload::ServerPacket;
 use alt_ws::engineio::session::{Answer, CloseReason, Farewell, Output, Received, Session, Sink, Timings, Transport};
 use alt_ws::server::outbox::{Bounds, Outbox, SharedFrame};
 
@@ -48,6 +50,7 @@ pub(crate) struct Server {
     pub(crate) probed_since: Option<Instant>,
     pub(crate) closing_since: Option<Instant>,
     pub(crate) poll: Option<u64>,
+    dialect: Dialect,
     outbox: Outbox,
     bounds: Bounds,
     websocket: Option<u64>,
@@ -56,8 +59,13 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn open(transport: Transport, bounds: Bounds, now: Instant) -> Self {
+        Self::open_in(Dialect::V4, transport, bounds, now)
+    }
+
+    pub(crate) fn open_in(dialect: Dialect, transport: Transport, bounds: Bounds, now: Instant) -> Self {
         let mut server = Self {
-            session: Session::new(transport, TIMINGS, now),
+            session: Session::new(transport, dialect.revision(), TIMINGS, now),
+            dialect,
             now,
             deadline: now,
             said: Vec::new(),
@@ -124,7 +132,7 @@ impl Server {
     }
 
     pub(crate) fn finish_post(&mut self, request: u64, body: &str) {
-        for packet in payload::decode(body.as_bytes()).unwrap() {
+        for packet in body::decode(self.dialect.revision(), Form::Text, body.as_bytes()).unwrap() {
             match packet {
                 Ok(packet) => self.receive(Transport::Polling, packet),
                 Err(_) => self.session.handle_parse_error(),
@@ -161,7 +169,7 @@ impl Server {
         if self.websocket != Some(id) {
             return;
         }
-        match ClientPacket::decode(text) {
+        match ClientPacket::decode(text, self.dialect.revision()) {
             Ok(packet) => self.receive(Transport::WebSocket, packet),
             Err(_) if self.session.transport() == Transport::Polling => self.session.handle_probe_error(),
             Err(_) => self.session.handle_parse_error(),
@@ -265,13 +273,13 @@ impl Server {
         assert!(self.closed.is_some(), "removed before anybody was told");
         self.is_removed = true;
         if let Some(poll) = self.poll.take() {
-            let mut body = self.outbox.take_payload(MAX_PAYLOAD);
+            let mut body = self.outbox.take_payload(self.dialect, MAX_PAYLOAD);
             let last = match farewell {
                 Farewell::Close => packet::CLOSE,
                 Farewell::Noop => packet::NOOP,
             };
-            payload::append(&mut body, ServerPacket::Text(last.as_bytes()));
-            self.said.push(Said::Answer(poll, String::from_utf8(body).unwrap()));
+            body.append(ServerPacket::Text(last.as_bytes()));
+            self.said.push(Said::Answer(poll, text(body)));
         }
         if let Some(id) = self.websocket.take() {
             if self.session.transport() == Transport::WebSocket {
@@ -295,12 +303,12 @@ impl Server {
             }
             Sink::Poll => {
                 let body = match self.session.answer(self.outbox.is_empty()) {
-                    Some(Answer::Outbox) => self.outbox.take_payload(MAX_PAYLOAD),
-                    Some(Answer::Noop) => packet::NOOP.into(),
+                    Some(Answer::Outbox) => self.outbox.take_payload(self.dialect, MAX_PAYLOAD),
+                    Some(Answer::Noop) => Body::of(self.dialect.revision(), packet::NOOP),
                     None => return self.session.sink() == Sink::Poll,
                 };
                 let poll = self.poll.take().unwrap();
-                self.said.push(Said::Answer(poll, String::from_utf8(body).unwrap()));
+                self.said.push(Said::Answer(poll, text(body)));
                 false
             }
         }
@@ -330,9 +338,14 @@ impl Server {
         match self.session.handle_packet(source, packet, self.now) {
             Received::Text(text) => self.received.push(text.to_owned()),
             Received::Binary(_) => panic!("nobody sends binary packets here"),
+            Received::Ping(data) => self.push(&format!("3{data}")),
             Received::Nothing => {}
         }
     }
+}
+
+fn text(body: Body) -> String {
+    String::from_utf8(body.into_bytes()).unwrap()
 }
 
 fn framed(text: &str) -> Vec<u8> {

@@ -29,6 +29,7 @@ pub(crate) fn settings() -> Settings {
     Settings {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         cores: 2,
+        allow_eio3: false,
         mounts: vec![("/socket.io/", Protocol::SocketIo)],
         namespaces: &["/"],
         timings: Timings {

@@ -28,6 +28,7 @@ pub(crate) struct Raw {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
     Text(String),
+    Binary(Vec<u8>),
     Pong(Vec<u8>),
     Close(u16),
     /// The connection has ended.
@@ -85,15 +86,21 @@ impl Raw {
 
     /// The response that comes next, status and body; `None` when the connection ends instead.
     pub(crate) async fn response(&mut self) -> Option<(u16, String)> {
+        let (head, body) = self.whole_response().await?;
+        Some((head.split(' ').nth(1)?.parse().unwrap(), String::from_utf8(body).unwrap()))
+    }
+
+    /// The same with its whole head, and a body that may be anything.
+    pub(crate) async fn whole_response(&mut self) -> Option<(String, Vec<u8>)> {
         let head = self.head().await;
-        let status = head.split(' ').nth(1)?.parse().unwrap();
+        head.split(' ').nth(1)?;
         let length = head
             .to_ascii_lowercase()
             .split_once("content-length: ")
             .map_or(0, |(_, rest)| rest.split("\r\n").next().unwrap().parse().unwrap());
         while self.unread.len() < length && self.read().await {}
         let body = self.unread.drain(..length.min(self.unread.len())).collect();
-        Some((status, String::from_utf8(body).unwrap()))
+        Some((head, body))
     }
 
     pub(crate) async fn status(&mut self) -> Option<u16> {
@@ -118,7 +125,7 @@ impl Raw {
             match self.frame().await {
                 Frame::Close(code) => return Some(code),
                 Frame::End => return None,
-                Frame::Text(_) | Frame::Pong(_) => {}
+                Frame::Text(_) | Frame::Binary(_) | Frame::Pong(_) => {}
             }
         }
     }
@@ -134,6 +141,7 @@ impl Raw {
         self.unread.drain(..header + length);
         Some(match first {
             0x81 => Frame::Text(String::from_utf8(payload).unwrap()),
+            0x82 => Frame::Binary(payload),
             0x8a => Frame::Pong(payload),
             0x88 => Frame::Close(u16::from_be_bytes(payload[..2].try_into().unwrap())),
             other => panic!("a frame that begins with {other:#x}"),

@@ -11,7 +11,7 @@ pub enum CloseReason {
     ClientClose,
     /// The transport's connection went away.
     TransportClose,
-    /// No pong in time.
+    /// No pong in time; in revision 3, no ping.
     PingTimeout,
     /// A packet that the protocol does not have, or not in this direction.
     ParseError,
@@ -99,6 +99,9 @@ pub enum Received<'a> {
     Text(&'a str),
     /// A binary message.
     Binary(Bytes),
+    /// Revision 3: a ping, for whoever drives the session to answer with a pong that repeats its data. The answer goes
+    /// the way of all packets, so that a client which pings and does not read is one that reads too slowly.
+    Ping(&'a str),
     /// Nothing.
     Nothing,
 }

@@ -16,7 +16,7 @@ struct Peer {
 impl Peer {
     fn new() -> Self {
         let now = Instant::now();
-        Self { connection: Connection::new(now, TIMEOUT), now }
+        Self { connection: Connection::new(Revision::V5, now, TIMEOUT), now }
     }
 
     fn joined(text: &str, namespace: NamespaceId) -> Self {
@@ -205,4 +205,78 @@ fn namespaces_are_listed_and_those_beyond_the_eighth_do_not_exist() {
 #[test]
 fn an_idle_connection_is_small() {
     assert!(size_of::<Connection>() <= 32, "{}", size_of::<Connection>());
+}
+
+/// A client of revision 4 that has just opened its connection.
+fn old() -> Peer {
+    let now = Instant::now();
+    let mut peer = Peer { connection: Connection::new(Revision::V4, now, TIMEOUT), now };
+    assert_eq!(peer.connection.opening(OFFERED), Some(Incoming::Connect { namespace: MAIN, auth: None }));
+    peer
+}
+
+#[test]
+fn opening_a_connection_asks_for_the_main_namespace_in_revision_4_alone() {
+    assert_eq!(Peer::new().connection.opening(OFFERED), None);
+    let mut peer = old();
+    assert!(!peer.connection.is_connected(MAIN));
+    assert!(peer.connection.accept(MAIN));
+    assert!(matches!(peer.says("2[\"hi\"]"), Ok(Some(Incoming::Event { namespace: MAIN, .. }))));
+    assert_eq!(peer.connection.deadline(), None);
+    let mut connection = Connection::new(Revision::V4, Instant::now(), TIMEOUT);
+    assert_eq!(connection.opening(&["/only"]), None, "where there is none, there is nothing to ask for");
+}
+
+#[test]
+fn in_revision_4_a_connect_for_the_main_namespace_is_harmless() {
+    for text in ["0", "0/", "0/,", "0/?token=secret", "0?token=secret"] {
+        let mut peer = old();
+        assert_eq!(peer.says(text), Ok(None), "{text}: still waiting");
+        assert!(peer.connection.accept(MAIN));
+        assert_eq!(peer.says(text), Ok(None), "{text}: already there");
+    }
+    let mut peer = old();
+    assert!(peer.connection.refuse(MAIN));
+    let asked = Incoming::Connect { namespace: MAIN, auth: None };
+    assert_eq!(peer.says("0"), Ok(Some(asked)), "who was refused may ask again");
+    let mut peer = old();
+    for _ in 0..MAX_CONNECTS {
+        assert_eq!(peer.says("0"), Ok(None));
+    }
+    assert_eq!(peer.says("0"), Err(TooManyConnects));
+}
+
+#[test]
+fn in_revision_4_a_namespace_may_carry_a_query_which_counts_for_nothing() {
+    for text in ["0/a", "0/a,", "0/a?token=secret", "0/a?token=secret,", "0/a?,", "0/a?x=1?y=/b,"] {
+        let mut peer = old();
+        assert_eq!(peer.says(text), Ok(Some(Incoming::Connect { namespace: A, auth: None })), "{text}");
+        assert!(peer.connection.accept(A));
+        assert_eq!(peer.says("0/a,"), Err(ConnectTwice));
+    }
+    let unknown = Incoming::UnknownNamespace { name: "/nowhere".into() };
+    assert_eq!(old().says("0/nowhere?a=1,"), Ok(Some(unknown)));
+}
+
+#[test]
+fn s11_s12_what_is_no_connect_of_revision_4_ends_the_connection() {
+    let long = format!("0/{}?x", "a".repeat(1_000_000));
+    for (text, error) in [
+        ("0{\"token\":\"t\"}", DecodeError::Payload),
+        ("0/a,{\"token\":\"t\"}", DecodeError::Payload),
+        ("0/a?x=1,{}", DecodeError::Payload),
+        ("07", DecodeError::Payload),
+        ("0/\0a", DecodeError::Namespace),
+        (&long, DecodeError::Namespace),
+        ("2/a?x=1,[\"hi\"]", DecodeError::Namespace),
+    ] {
+        assert_eq!(old().says(text), Err(error.into()), "{text:.40}");
+    }
+    for text in ["2/a,[\"hi\"]", "1/a,"] {
+        assert_eq!(old().says(text), Err(NotConnected), "{text}");
+    }
+    let mut peer = old();
+    assert!(peer.connection.accept(MAIN));
+    assert_eq!(peer.says("51-[\"bin\",{\"_placeholder\":true,\"num\":0}]"), Ok(None));
+    assert_eq!(peer.says("0"), Err(DecodeError::UnexpectedText.into()), "not between a packet and its attachments");
 }
