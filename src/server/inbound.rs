@@ -11,6 +11,7 @@ use super::connections::{Connection, NORMAL_CLOSE, Upper, Wire};
 use super::core::State;
 use super::gate;
 use super::mailbox::{Aborted, Answer, Call, Request};
+use super::outbound::packet_frame;
 use super::outbox::SharedFrame;
 use super::settings::Settings;
 use crate::chat::application::{Application, ConnectRequest, Now};
@@ -44,7 +45,7 @@ impl<A: Application> State<A> {
         let upper = if is_echo {
             Upper::Echo
         } else {
-            Upper::SocketIo(socketio::Connection::new(now.instant, settings.connect_timeout))
+            Upper::SocketIo(socketio::Connection::new(settings.parser, now.instant, settings.connect_timeout))
         };
         let connection = Connection {
             sid,
@@ -184,8 +185,7 @@ impl<A: Application> State<A> {
         match incoming {
             Incoming::Connect { namespace, auth } => self.connect(key, namespace, auth.as_deref(), now),
             Incoming::UnknownNamespace { name } => {
-                let frame = connect_error_frame(&name, "{\"message\":\"Invalid namespace\"}");
-                self.push(key, frame, now);
+                self.refuse_connect(key, &name, "{\"message\":\"Invalid namespace\"}", now);
             }
             Incoming::Event { namespace, event, ack } => {
                 self.app.event(socket(namespace), event, ack, now, &mut self.effects);
@@ -221,10 +221,8 @@ impl<A: Application> State<A> {
                     let Some(sid) = random_socket_id() else {
                         return self.fail(key, Transport::Polling, PROTOCOL_ERROR);
                     };
-                    let frame = SharedFrame::text(64, |buffer| {
-                        buffer.push(packet::MESSAGE as u8);
-                        socketio::encode::connect(buffer, name, sid);
-                    });
+                    let parser = self.shared.settings.parser;
+                    let frame = packet_frame(parser, 64, |buffer| parser.connect(buffer, name, sid));
                     self.push(key, frame, now);
                     let socket = SocketKey { connection: key, namespace };
                     let request = ConnectRequest { claims, payload };
@@ -233,7 +231,14 @@ impl<A: Application> State<A> {
             },
         };
         upper.refuse(namespace);
-        let frame = connect_error_frame(name, &refused);
+        self.refuse_connect(key, name, &refused, now);
+    }
+
+    /// Says that a namespace may not be joined, and why: a JSON object.
+    fn refuse_connect(&mut self, key: ConnectionKey, namespace: &str, error: &str, now: Now) {
+        let parser = self.shared.settings.parser;
+        let capacity = namespace.len() + error.len() + 32;
+        let frame = packet_frame(parser, capacity, |buffer| parser.connect_error(buffer, namespace, error));
         self.push(key, frame, now);
     }
 
@@ -419,13 +424,6 @@ impl<A: Application> State<A> {
 
 fn bad_request() -> Answer {
     Answer::Refused(HandshakeError::BadRequest)
-}
-
-fn connect_error_frame(namespace: &str, error: &str) -> SharedFrame {
-    SharedFrame::text(error.len() + 16, |buffer| {
-        buffer.push(packet::MESSAGE as u8);
-        socketio::encode::connect_error(buffer, namespace, error);
-    })
 }
 
 fn random_socket_id() -> Option<crate::ids::SocketId> {

@@ -13,7 +13,9 @@ use crate::socketio::ack::AckId;
 use crate::socketio::decode::Decoder;
 use crate::socketio::error::{DecodeError, ProtocolError};
 use crate::socketio::event::{Args, Event};
+use crate::socketio::msgpack;
 use crate::socketio::packet::{Packet, PacketKind};
+use crate::socketio::parser::Parser;
 
 /// Most namespaces that one connection may have joined, or asked to join, at a time.
 pub const MAX_NAMESPACES: u32 = 4;
@@ -78,6 +80,7 @@ pub enum Incoming<'a> {
 /// Stricter in one place: a second CONNECT also ends it while the first still waits for its answer.
 #[derive(Debug)]
 pub struct Connection {
+    parser: Parser,
     decoder: Decoder,
     /// Until the first successful CONNECT.
     connect_deadline: Option<Instant>,
@@ -89,8 +92,9 @@ pub struct Connection {
 impl Connection {
     /// A connection that was opened now and has `connect_timeout` to join its first namespace.
     #[must_use]
-    pub fn new(now: Instant, connect_timeout: Duration) -> Self {
+    pub fn new(parser: Parser, now: Instant, connect_timeout: Duration) -> Self {
         Self {
+            parser,
             decoder: Decoder::default(),
             connect_deadline: Some(now + connect_timeout),
             connected: NamespaceSet::default(),
@@ -110,13 +114,14 @@ impl Connection {
         now: Instant,
         namespaces: &[&str],
     ) -> Result<Option<Incoming<'a>>, ProtocolError> {
-        match self.decoder.text(text, now)? {
-            Some(packet) => self.handle(packet, namespaces),
-            None => Ok(None),
-        }
+        let packet = match self.parser {
+            Parser::Json => self.decoder.text(text, now)?,
+            Parser::MsgPack => return Err(DecodeError::TextPacket.into()),
+        };
+        packet.map_or(Ok(None), |packet| self.handle(packet, namespaces))
     }
 
-    /// Takes a binary message: the next attachment of the packet before. `None` as for [`text`](Self::text).
+    /// Takes a binary message: the next attachment of the packet before, or with MessagePack a packet. `None` as for [`text`](Self::text).
     ///
     /// # Errors
     /// [`ProtocolError`]: the client broke a rule and the connection is to be closed.
@@ -126,10 +131,11 @@ impl Connection {
         now: Instant,
         namespaces: &[&str],
     ) -> Result<Option<Incoming<'static>>, ProtocolError> {
-        match self.decoder.binary(data, now)? {
-            Some(packet) => self.handle(packet, namespaces),
-            None => Ok(None),
-        }
+        let packet = match self.parser {
+            Parser::Json => self.decoder.binary(data, now)?,
+            Parser::MsgPack => Some(msgpack::decode(&data)?),
+        };
+        packet.map_or(Ok(None), |packet| self.handle(packet, namespaces))
     }
 
     fn handle<'a>(&mut self, packet: Packet<'a>, namespaces: &[&str]) -> Result<Option<Incoming<'a>>, ProtocolError> {

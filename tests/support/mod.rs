@@ -16,6 +16,7 @@ use alt_ws::ids::UserId;
 use alt_ws::server::outbox::Bounds;
 use alt_ws::server::settings::{Audience, Protocol, Settings};
 use alt_ws::server::{Gate, Server, ServerError};
+use alt_ws::socketio::Parser;
 use alt_ws::store::{StoreKind, StoreSettings};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -31,6 +32,7 @@ pub(crate) fn settings() -> Settings {
         cores: 2,
         mounts: vec![("/socket.io/", Protocol::SocketIo)],
         namespaces: &["/"],
+        parser: Parser::Json,
         timings: Timings {
             ping_interval: limits::PING_INTERVAL,
             ping_timeout: limits::PING_TIMEOUT,

@@ -16,7 +16,7 @@ struct Peer {
 impl Peer {
     fn new() -> Self {
         let now = Instant::now();
-        Self { connection: Connection::new(now, TIMEOUT), now }
+        Self { connection: Connection::new(Parser::Json, now, TIMEOUT), now }
     }
 
     fn joined(text: &str, namespace: NamespaceId) -> Self {
@@ -205,4 +205,30 @@ fn namespaces_are_listed_and_those_beyond_the_eighth_do_not_exist() {
 #[test]
 fn an_idle_connection_is_small() {
     assert!(size_of::<Connection>() <= 32, "{}", size_of::<Connection>());
+}
+
+#[test]
+fn with_messagepack_every_binary_message_is_a_packet_and_text_is_none() {
+    let now = Instant::now();
+    let mut connection = Connection::new(Parser::MsgPack, now, TIMEOUT);
+    let sends = |connection: &mut Connection, packet: &'static [u8]| {
+        connection.binary(Bytes::from_static(packet), now, OFFERED)
+    };
+    let asked = sends(&mut connection, b"\x83\xa4type\0\xa4data\x81\xa5token\xa1t\xa3nsp\xa2/a").unwrap();
+    assert_eq!(asked, Some(Incoming::Connect { namespace: A, auth: Some("{\"token\":\"t\"}".into()) }));
+    assert!(connection.accept(A));
+    let event = sends(&mut connection, b"\x84\xa4type\x02\xa4data\x92\xa2hi\xc4\x02xy\xa2id\x07\xa3nsp\xa2/a").unwrap();
+    let expected = Event {
+        name: "hi".into(),
+        args: Args::from_raw("{\"_placeholder\":true,\"num\":0}"),
+        attachments: vec![Bytes::from_static(b"xy")],
+    };
+    assert_eq!(event, Some(Incoming::Event { namespace: A, event: expected, ack: Some(AckId(7)) }));
+    assert_eq!(connection.deadline(), None, "nothing is waited for");
+    assert_eq!(
+        sends(&mut connection, b"\x83\xa4type\x02\xa4data\x91\xa2hi\xa3nsp\xa1/"),
+        Err(ProtocolError::NotConnected)
+    );
+    assert_eq!(sends(&mut connection, b"xy"), Err(DecodeError::MsgPack.into()));
+    assert_eq!(connection.text("2/a,[\"hi\"]", now, OFFERED), Err(DecodeError::TextPacket.into()));
 }
