@@ -202,9 +202,9 @@ export async function refusesToStart(extra) {
 }
 
 /** Starts the echo server that the official clients are tried on. */
-export async function startConformance() {
+export async function startConformance(env = {}) {
   const port = await freePort();
-  const server = new Process(conformanceBinary(), ['--port', String(port)], {}, temporaryFolder());
+  const server = new Process(conformanceBinary(), ['--port', String(port)], env, temporaryFolder());
   Object.assign(server, { port, url: `http://127.0.0.1:${port}` });
   await server.ready(`${server.url}/socket.io/?EIO=4&transport=polling`);
   return server;
