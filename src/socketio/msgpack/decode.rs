@@ -218,12 +218,12 @@ impl<'a> Transcriber<'a> {
 
 /// BINARY_EVENT and BINARY_ACK do not exist here.
 fn kind(token: Token<'_>) -> Result<PacketKind, DecodeError> {
-    match token {
-        Token::Unsigned(0) => Ok(PacketKind::Connect),
-        Token::Unsigned(1) => Ok(PacketKind::Disconnect),
-        Token::Unsigned(2) => Ok(PacketKind::Event),
-        Token::Unsigned(3) => Ok(PacketKind::Ack),
-        Token::Unsigned(4) => Err(DecodeError::ServerOnly),
+    match whole(token) {
+        Some(0) => Ok(PacketKind::Connect),
+        Some(1) => Ok(PacketKind::Disconnect),
+        Some(2) => Ok(PacketKind::Event),
+        Some(3) => Ok(PacketKind::Ack),
+        Some(4) => Err(DecodeError::ServerOnly),
         _ => Err(DecodeError::UnknownType),
     }
 }
@@ -238,8 +238,16 @@ fn namespace(token: Token<'_>) -> Result<&str, DecodeError> {
 fn id(token: Token<'_>) -> Result<Option<AckId>, DecodeError> {
     match token {
         Token::Undefined => Ok(None),
-        Token::Unsigned(id) => Ok(Some(AckId(id))),
-        _ => Err(DecodeError::AckId),
+        token => whole(token).map(|id| Some(AckId(id))).ok_or(DecodeError::AckId),
+    }
+}
+
+/// A whole number in any of its formats, not negative.
+fn whole(token: Token<'_>) -> Option<u64> {
+    match token {
+        Token::Unsigned(number) => Some(number),
+        Token::Signed(number) => u64::try_from(number).ok(),
+        _ => None,
     }
 }
 

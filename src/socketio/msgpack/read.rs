@@ -12,7 +12,7 @@ pub(super) enum Token<'a> {
     Undefined,
     Boolean(bool),
     Unsigned(u64),
-    /// Never negative for numbers that fit [`Token::Unsigned`]'s formats, but an encoder may choose a signed one.
+    /// In one of the signed formats, which does not say that it is negative.
     Signed(i64),
     Float(f64),
     /// Milliseconds since 1970, of either sign and any size.

@@ -352,6 +352,7 @@ fn a_packet_has_the_keys_that_the_reference_checks() {
     for (members, id) in [
         (&[("data", DATA), ("nsp", ROOT), ("type", b"\x02")][..], None),
         (&[("type", b"\x02"), ("nsp", ROOT), ("data", DATA), ("id", b"\xd4\0\0")], None),
+        (&[("type", b"\xd0\x02"), ("nsp", ROOT), ("data", DATA), ("id", b"\xd1\0\x07")], Some(AckId(7))),
         (&[("type", b"\x02"), ("nsp", ROOT), ("data", DATA), ("id", b"\x00")], Some(AckId(0))),
         (
             &[("type", b"\x02"), ("nsp", ROOT), ("data", DATA), ("id", b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff")],
