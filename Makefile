@@ -1,6 +1,6 @@
 # What can be done with this repository. `make run` needs a Rust toolchain and a C compiler; `make test` says what else.
 
-.PHONY: run test lint fmt kills faults bench bench-quick
+.PHONY: run test lint fmt kills faults differential bench bench-quick
 
 run: ## build, and start the server in development at http://localhost:3001
 	NODE_ENV=$${NODE_ENV:-development} cargo run --release --locked
@@ -23,6 +23,9 @@ kills: ## 200 rounds of killing the server in a burst of messages (about a minut
 
 faults: ## FAULT_ROUNDS kills of each process under load, on the databases and embedded; writes docs/reliability.md (50 rounds: half an hour)
 	FAULT_ROUNDS=$${FAULT_ROUNDS:-50} KILL_ROUNDS=$${KILL_ROUNDS:-$${FAULT_ROUNDS:-50}} scripts/faults.sh
+
+differential: ## a million packets to the parsers of the reference and to ours (about ten minutes after the build)
+	PACKETS=$${PACKETS:-1000000} TEST_TIMEOUT_MS=3600000 scripts/test.sh differential.test.mjs
 
 bench: ## the codecs, then alt-ws beside the floor and its peers; writes docs/benchmarks.md (about 12 minutes, alone on the machine)
 	cargo bench --locked --bench codecs -- --quick

@@ -22,7 +22,7 @@ use alt_ws::engineio::packet::ClientPacket;
 use alt_ws::engineio::payload::{self, ServerPacket};
 use alt_ws::ids::{ConnectionKey, MessageId, NamespaceId, RoomId, SocketKey, Timestamp, UserId};
 use alt_ws::server::outbox::{Bounds, Outbox, SharedFrame};
-use alt_ws::socketio::{AckId, Decoder, Event, encode};
+use alt_ws::socketio::{AckId, Decoder, Event, Parser, encode, msgpack};
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput};
 
@@ -140,6 +140,16 @@ fn socketio(criterion: &mut Criterion) {
             });
         });
     }
+    let write = |args: &str| {
+        let mut out = Vec::with_capacity(256);
+        Parser::MsgPack.event(&mut out, "/", "message:send", args, Some(AckId(7)), &[]);
+        out
+    };
+    group.bench_function("msgpack: encode an event", |bencher| bencher.iter(|| write(black_box(args))));
+    let packed = Bytes::from(write(args));
+    group.bench_function("msgpack: decode message:send", |bencher| {
+        bencher.iter(|| Event::try_from(msgpack::decode(black_box(&packed)).unwrap()).unwrap());
+    });
     group.finish();
 }
 

@@ -3,7 +3,13 @@
 //!
 //! The servers are started by this program, in a temporary folder; see `tests/support/services.rs`.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a benchmark that cannot go on has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a benchmark that cannot go on has failed"
+)]
 
 #[path = "../tests/support/services.rs"]
 mod services;

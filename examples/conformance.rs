@@ -1,7 +1,7 @@
 //! A server for conformance suites: bare Engine.IO echo at `/engine.io/`, a Socket.IO echo application at
 //! `/socket.io/` with the namespaces `/` and `/custom`.
 //!
-//! `[ALLOW_EIO3=true] cargo run --release --example conformance -- --port 3000 [--cores 2]`
+//! `[ALLOW_EIO3=true] [PARSER=msgpack] cargo run --release --example conformance -- --port 3000 [--cores 2]`
 //!
 //! It is also the smallest application on the server: everything but [`Echo`] is set-up.
 
@@ -18,7 +18,7 @@ use alt_ws::ids::{RoomId, SocketKey, UserId};
 use alt_ws::server::outbox::Bounds;
 use alt_ws::server::settings::{Audience, Protocol, Settings};
 use alt_ws::server::{Gate, Server};
-use alt_ws::socketio::{AckId, Event, PendingAcks};
+use alt_ws::socketio::{self, AckId, Event, PendingAcks};
 use clap::Parser;
 
 /// A server for conformance suites.
@@ -123,6 +123,15 @@ fn allow_eio3() -> Result<bool, String> {
     }
 }
 
+/// `PARSER`, as the server itself reads it.
+fn parser() -> Result<socketio::Parser, String> {
+    match std::env::var("PARSER").as_deref() {
+        Err(_) | Ok("" | "json") => Ok(socketio::Parser::Json),
+        Ok("msgpack") => Ok(socketio::Parser::MsgPack),
+        Ok(other) => Err(format!("PARSER is {other:?}; it must be json or msgpack")),
+    }
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
     let settings = Settings {
@@ -132,6 +141,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         allow_eio3: allow_eio3()?,
         mounts: vec![("/engine.io/", Protocol::EngineIoEcho), ("/socket.io/", Protocol::SocketIo)],
         namespaces: &["/", "/custom"],
+        parser: parser()?,
         timings: Timings {
             ping_interval: Duration::from_millis(300),
             ping_timeout: Duration::from_millis(options.ping_timeout),

@@ -13,8 +13,10 @@ command -v python3 >/dev/null || die 'python3 is missing: apt-get install -y pyt
 
 export ALT_WS_BIN=${ALT_WS_BIN:-$PWD/../target/debug/alt-ws}
 export CONFORMANCE_BIN=${CONFORMANCE_BIN:-$PWD/../target/debug/examples/conformance}
+export DECODE_BIN=${DECODE_BIN:-$PWD/../target/debug/examples/decode}
 [ -x "$ALT_WS_BIN" ] || die "$ALT_WS_BIN is missing: cargo build"
 [ -x "$CONFORMANCE_BIN" ] || die "$CONFORMANCE_BIN is missing: cargo build --example conformance"
+[ -x "$DECODE_BIN" ] || die "$DECODE_BIN is missing: cargo build --example decode"
 
 if [ package-lock.json -nt node_modules/.package-lock.json ]; then
   npm ci --silent || die 'npm ci failed'
@@ -41,7 +43,7 @@ rm -f out/node.tap
 files=("$@")
 [ $# -gt 0 ] || files=(*.test.mjs)
 # The limit is for a whole file as well; each wait inside has its own, of seconds.
-node --test --test-timeout=600000 \
+node --test --test-timeout="${TEST_TIMEOUT_MS:-600000}" \
   --test-reporter=spec --test-reporter-destination=stdout \
   --test-reporter=tap --test-reporter-destination=out/node.tap "${files[@]}"
 node_status=$?

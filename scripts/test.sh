@@ -41,9 +41,10 @@ if [ $# -eq 0 ]; then
   cargo test --locked --quiet --all-targets
   cargo test --locked --quiet --doc
 fi
-cargo build --locked --quiet --release --bin alt-ws --example conformance
+cargo build --locked --quiet --release --bin alt-ws --example conformance --example decode
 target=${CARGO_TARGET_DIR:-$PWD/target}
 export ALT_WS_BIN=${ALT_WS_BIN:-$target/release/alt-ws}
 export CONFORMANCE_BIN=${CONFORMANCE_BIN:-$target/release/examples/conformance}
+export DECODE_BIN=${DECODE_BIN:-$target/release/examples/decode}
 [ $# -gt 0 ] || benches/fanout/run.py --quick
 protocol-tests/run.sh "$@"

@@ -63,6 +63,15 @@ pub enum PresenceScope {
     All,
 }
 
+/// The form of Socket.IO packets: `PARSER`. Nothing on the wire says which one a client has, so it is one per server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parser {
+    /// What clients have built in.
+    Json,
+    /// The npm package `socket.io-msgpack-parser`.
+    MsgPack,
+}
+
 /// Everything the server is told from outside.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -94,6 +103,8 @@ pub struct Config {
     pub open_rooms: bool,
     /// `PRESENCE_SCOPE`: `contacts` (default) or `all`.
     pub presence_scope: PresenceScope,
+    /// `PARSER`: `json` (default) or `msgpack`.
+    pub parser: Parser,
     /// `PRESENCE_GRACE_MS`, 0..=60,000, default 1,500: how long `user:offline` is held back, so that the reload of a
     /// page is silent.
     pub presence_grace: Duration,
@@ -208,6 +219,11 @@ fn parse(lookup: Lookup<'_>) -> Result<Report, ConfigError> {
     let log_level = reader.one_of("LOG_LEVEL", &levels, LogLevel::Info)?;
     let (store, data_dir) = stores(reader)?;
     let open_rooms = reader.boolean("OPEN_ROOMS", development)?;
+    let parsers = [("json", Parser::Json), ("msgpack", Parser::MsgPack)];
+    let parser = reader.one_of("PARSER", &parsers, Parser::Json)?;
+    if development && parser == Parser::MsgPack {
+        reader.warnings.push("PARSER is msgpack: there is no page to try the chat with, because it speaks JSON".into());
+    }
     let scopes = [("contacts", PresenceScope::Contacts), ("all", PresenceScope::All)];
     let presence_scope = reader.one_of("PRESENCE_SCOPE", &scopes, PresenceScope::Contacts)?;
     let presence_grace = Duration::from_millis(reader.number("PRESENCE_GRACE_MS", 0..=60_000, 1_500)?);
@@ -238,6 +254,7 @@ fn parse(lookup: Lookup<'_>) -> Result<Report, ConfigError> {
         data_dir,
         open_rooms,
         presence_scope,
+        parser,
         presence_grace,
         persist_timeout,
         drain_timeout,

@@ -34,6 +34,7 @@ fn with_only_a_secret_every_default_is_the_strict_one() {
     assert_eq!(config.data_dir, PathBuf::from("./data"));
     assert!(!config.open_rooms);
     assert_eq!(config.presence_scope, PresenceScope::Contacts);
+    assert_eq!(config.parser, Parser::Json);
     assert_eq!(config.presence_grace, Duration::from_millis(1500));
     assert_eq!(config.persist_timeout, Duration::from_secs(10));
     assert_eq!(config.drain_timeout, Duration::from_secs(10));
@@ -92,6 +93,7 @@ fn good_values_are_taken() {
     assert_eq!(good("STORE", "memory").store, Stores::Memory);
     assert_eq!(good("DATA_DIR", "/var/lib/alt").data_dir, PathBuf::from("/var/lib/alt"));
     assert_eq!(good("PRESENCE_SCOPE", "all").presence_scope, PresenceScope::All);
+    assert_eq!(good("PARSER", "msgpack").parser, Parser::MsgPack);
     assert_eq!(good("DRAIN_TIMEOUT_MS", "0").drain_timeout, Duration::ZERO);
     assert_eq!(good("CORES", "64").cores, 64);
     assert_eq!(good("MAX_MESSAGE_BYTES", "131072").max_message_bytes, 131_072);
@@ -128,6 +130,7 @@ fn a_wrong_value_is_named_quoted_and_told_what_is_allowed() {
         ("OPEN_ROOMS", "yes", "one of true, false, 1, 0"),
         ("ALLOW_EIO3", "True", "one of true, false, 1, 0"),
         ("JWT_REQUIRE_EXP", "TRUE", "one of true, false, 1, 0"),
+        ("PARSER", "MessagePack", "one of json, msgpack"),
         ("PRESENCE_SCOPE", "none", "one of contacts, all"),
         ("PRESENCE_GRACE_MS", "60001", "a whole number from 0 to 60000"),
         ("PERSIST_TIMEOUT_MS", "99", "a whole number from 100 to 60000"),
@@ -356,8 +359,8 @@ fn the_report_names_every_variable_once_and_shows_no_secret() {
     names.sort_unstable();
     let expected = "ALLOW_EIO3 CORES CORS_ORIGIN DATA_DIR DB_HOST DB_NAME DB_PASS DB_PORT DB_USER DRAIN_TIMEOUT_MS JWT_PUBLIC_KEY \
                     JWT_REQUIRE_EXP JWT_SECRET LOG_LEVEL MAX_CONNECTIONS_PER_IP MAX_CONNECTIONS_PER_USER \
-                    MAX_MESSAGE_BYTES MONGO_URI NODE_ENV OPEN_ROOMS PERSIST_TIMEOUT_MS PRESENCE_GRACE_MS PRESENCE_SCOPE \
-                    RATE_LIMIT_BYTES RATE_LIMIT_EVENTS STORE WS_HOST WS_PORT";
+                    MAX_MESSAGE_BYTES MONGO_URI NODE_ENV OPEN_ROOMS PARSER PERSIST_TIMEOUT_MS PRESENCE_GRACE_MS \
+                    PRESENCE_SCOPE RATE_LIMIT_BYTES RATE_LIMIT_EVENTS STORE WS_HOST WS_PORT";
     assert_eq!(names.join(" "), expected);
     let everything = format!("{config:?} {settings:?}");
     assert!(!everything.contains(SECRET) && !everything.contains("hunter2") && !everything.contains("a\nb"));

@@ -18,10 +18,10 @@ use crate::engineio::error::HandshakeError;
 use crate::engineio::handshake::Query;
 use crate::ids::{CoreId, RoomId, SessionId, SocketKey, UserId};
 
-/// A packet for many sockets: its text, and the binary attachments that follow it.
+/// A packet for many sockets: its first frame, and those of the attachments that follow it.
 #[derive(Clone, Debug)]
 pub(crate) struct Frames {
-    pub(crate) text: SharedFrame,
+    pub(crate) head: SharedFrame,
     pub(crate) attachments: Arc<[SharedFrame]>,
     pub(crate) is_volatile: bool,
 }

@@ -7,12 +7,11 @@ use super::connections::{Connection, Upper};
 use super::core::State;
 use super::gate::ConnectError;
 use super::inbound::PROTOCOL_ERROR;
-use super::outbox::SharedFrame;
+use super::outbound::packet_frame;
 use super::settings::Settings;
 use super::websocket::Handshake;
 use crate::chat::application::{Application, ConnectRequest, Now};
 use crate::engineio::handshake::{Dialect, OpenPacket};
-use crate::engineio::packet;
 use crate::engineio::session::{Revision, Session, Timings, Transport};
 use crate::ids::{ConnectionKey, NamespaceId, SessionId, SocketKey};
 use crate::socketio;
@@ -30,7 +29,12 @@ impl<A: Application> State<A> {
                 Revision::V3 => socketio::Revision::V4,
                 Revision::V4 => socketio::Revision::V5,
             };
-            Upper::SocketIo(socketio::Connection::new(socket_io, now.instant, settings.connect_timeout))
+            Upper::SocketIo(socketio::Connection::new(
+                settings.parser,
+                socket_io,
+                now.instant,
+                settings.connect_timeout,
+            ))
         };
         let connection = Connection {
             sid,
@@ -93,10 +97,8 @@ impl<A: Application> State<A> {
                     let Some(sid) = random_socket_id() else {
                         return self.fail(key, Transport::Polling, PROTOCOL_ERROR);
                     };
-                    let frame = SharedFrame::text(64, |buffer| {
-                        buffer.push(packet::MESSAGE as u8);
-                        socketio::encode::connect(buffer, revision, name, sid);
-                    });
+                    let parser = self.shared.settings.parser;
+                    let frame = packet_frame(parser, 64, |buffer| parser.connect(buffer, revision, name, sid));
                     self.push(key, frame, now);
                     let socket = SocketKey { connection: key, namespace };
                     let request = ConnectRequest { claims, payload };
@@ -113,10 +115,9 @@ impl<A: Application> State<A> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Upper::SocketIo(upper) = &connection.upper else { return };
         let error = error.json(upper.revision());
-        let frame = SharedFrame::text(error.len() + 16, |buffer| {
-            buffer.push(packet::MESSAGE as u8);
-            socketio::encode::connect_error(buffer, namespace, &error);
-        });
+        let parser = self.shared.settings.parser;
+        let capacity = namespace.len() + error.len() + 32;
+        let frame = packet_frame(parser, capacity, |buffer| parser.connect_error(buffer, namespace, &error));
         self.push(key, frame, now);
     }
 }

@@ -22,7 +22,7 @@ use crate::engineio::packet;
 use crate::engineio::payload::ServerPacket;
 use crate::engineio::session::{self, CloseReason, Farewell, Sink, Transport};
 use crate::ids::{ConnectionKey, CoreId, NamespaceId, RoomId, SocketKey, UserId};
-use crate::socketio::{self, AckId};
+use crate::socketio::{AckId, Parser};
 
 /// Frames handed to one vectored write; Linux takes at most 1024.
 const MAX_SLICES: usize = 64;
@@ -53,20 +53,21 @@ impl<A: Application> State<A> {
     fn perform(&mut self, effect: Effect, now: Now) {
         match effect {
             Effect::Emit { to, event, ack } => {
-                let frames = event_frames(self.namespace(to.namespace), &event, ack, false);
+                let name = self.namespace(to.namespace);
+                let frames = event_frames(self.shared.settings.parser, name, &event, ack, false);
                 self.send(to.connection, &frames, now);
             }
             Effect::Ack { to, id, args, attachments } => {
                 let name = self.namespace(to.namespace);
-                let text = SharedFrame::text(args.len() + 32, |buffer| {
-                    buffer.push(packet::MESSAGE as u8);
-                    socketio::encode::ack(buffer, name, id, &args, attachments.len());
+                let parser = self.shared.settings.parser;
+                let head = packet_frame(parser, args.len() + 32, |buffer| {
+                    parser.ack(buffer, name, id, &args, &attachments);
                 });
-                let attachments = attachments_of(&attachments);
-                self.send(to.connection, &Frames { text, attachments, is_volatile: false }, now);
+                let attachments = attachment_frames(parser, &attachments);
+                self.send(to.connection, &Frames { head, attachments, is_volatile: false }, now);
             }
             Effect::Broadcast { room, except, event, volatile } => {
-                let frames = event_frames("/", &event, None, volatile);
+                let frames = event_frames(self.shared.settings.parser, "/", &event, None, volatile);
                 let watchers = self.shared.directory.watchers(&room);
                 for core in watchers.iter().filter(|core| *core != self.id) {
                     self.mail(core, volatile, || Mail::Room {
@@ -149,8 +150,8 @@ impl<A: Application> State<A> {
     }
 
     /// Queues one frame that must arrive.
-    pub(super) fn push(&mut self, key: ConnectionKey, text: SharedFrame, now: Now) {
-        self.send(key, &Frames { text, attachments: Arc::default(), is_volatile: false }, now);
+    pub(super) fn push(&mut self, key: ConnectionKey, head: SharedFrame, now: Now) {
+        self.send(key, &Frames { head, attachments: Arc::default(), is_volatile: false }, now);
     }
 
     /// Queues the answer to a WebSocket ping, unless one is waiting already.
@@ -267,13 +268,14 @@ impl<A: Application> State<A> {
 
     /// Tells every client to come back later, each at a time of its own.
     pub(crate) fn drain_clients(&mut self, now: Now) {
+        let parser = self.shared.settings.parser;
         let keys = self.connections.keys();
         let count = u64::try_from(keys.len()).unwrap_or(u64::MAX).max(1);
         for (position, key) in (0..).zip(keys) {
             let reconnect_in = 500 + RECONNECT_WITHIN_MS * position / count;
             let event = event::server_draining(reconnect_in);
             if self.connections.get_mut(key).is_some_and(|connection| connection.is_in(NamespaceId(0))) {
-                self.send(key, &event_frames("/", &event, None, false), now);
+                self.send(key, &event_frames(parser, "/", &event, None, false), now);
             }
         }
     }
@@ -308,11 +310,11 @@ impl Recipients<'_> {
         };
         let dialect = connection.dialect();
         if frames.is_volatile {
-            if !connection.outbox.push_volatile(frames.text.in_dialect(dialect), self.bounds, self.now) {
+            if !connection.outbox.push_volatile(frames.head.in_dialect(dialect), self.bounds, self.now) {
                 return self.metrics.volatile_dropped.increment();
             }
         } else {
-            let mut all = std::iter::once(&frames.text).chain(frames.attachments.iter());
+            let mut all = std::iter::once(&frames.head).chain(frames.attachments.iter());
             if all.any(|frame| connection.outbox.push(frame.in_dialect(dialect), self.bounds, self.now).is_err()) {
                 return self.overflowed.push(key);
             }
@@ -372,14 +374,31 @@ impl WebSocket {
 }
 
 /// An event, encoded and framed.
-pub(crate) fn event_frames(namespace: &str, event: &OutEvent, ack: Option<AckId>, is_volatile: bool) -> Frames {
-    let text = SharedFrame::text(event.name.len() + event.args.len() + 32, |buffer| {
-        buffer.push(packet::MESSAGE as u8);
-        socketio::encode::event(buffer, namespace, &event.name, &event.args, ack, event.attachments.len());
+pub(crate) fn event_frames(
+    parser: Parser,
+    namespace: &str,
+    event: &OutEvent,
+    ack: Option<AckId>,
+    is_volatile: bool,
+) -> Frames {
+    let OutEvent { name, args, attachments } = event;
+    let head = packet_frame(parser, name.len() + args.len() + 32, |buffer| {
+        parser.event(buffer, namespace, name, args, ack, attachments);
     });
-    Frames { text, attachments: attachments_of(&event.attachments), is_volatile }
+    Frames { head, attachments: attachment_frames(parser, attachments), is_volatile }
 }
 
-fn attachments_of(attachments: &[bytes::Bytes]) -> Arc<[SharedFrame]> {
-    attachments.iter().map(|data| SharedFrame::binary(data)).collect()
+/// One packet, framed as its parser has it: JSON is text behind the type of a message, MessagePack a binary message.
+pub(super) fn packet_frame(parser: Parser, capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> SharedFrame {
+    match parser {
+        Parser::Json => SharedFrame::text(capacity, |buffer| {
+            buffer.push(packet::MESSAGE as u8);
+            write(buffer);
+        }),
+        Parser::MsgPack => SharedFrame::binary_with(capacity, write),
+    }
+}
+
+fn attachment_frames(parser: Parser, attachments: &[bytes::Bytes]) -> Arc<[SharedFrame]> {
+    parser.after(attachments).iter().map(|data| SharedFrame::binary(data)).collect()
 }

@@ -24,10 +24,12 @@ pub struct SharedFrame(Arc<Box<[u8]>>);
 impl SharedFrame {
     /// A text packet, written by `write` behind room for the header.
     pub fn text(capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
-        let mut buffer = Vec::with_capacity(MAX_HEADER + capacity);
-        buffer.extend_from_slice(&[0; MAX_HEADER]);
-        write(&mut buffer);
-        Self::from_buffer(Opcode::Text, &mut buffer)
+        Self::written(Opcode::Text, capacity, write)
+    }
+
+    /// A binary packet, written by `write` behind room for the header.
+    pub fn binary_with(capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        Self::written(Opcode::Binary, capacity, write)
     }
 
     /// A text packet that is there already.
@@ -64,7 +66,10 @@ impl SharedFrame {
         }
     }
 
-    fn from_buffer(opcode: Opcode, buffer: &mut [u8]) -> Self {
+    fn written(opcode: Opcode, capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut buffer = Vec::with_capacity(MAX_HEADER + capacity);
+        buffer.extend_from_slice(&[0; MAX_HEADER]);
+        write(&mut buffer);
         let mut header = [0; MAX_HEADER];
         let length = frame::header(opcode, buffer.len() - MAX_HEADER, &mut header);
         let unused = MAX_HEADER - length;
@@ -292,8 +297,9 @@ mod tests {
         outbox.push(SharedFrame::from_text("4a"), BOUNDS, now).unwrap();
         outbox.push(SharedFrame::binary(&[1, 2, 3, 4]), BOUNDS, now).unwrap();
         outbox.push(SharedFrame::control(&[0x8a, 0]), BOUNDS, now).unwrap();
-        assert_eq!(on_the_wire(&outbox), b"\x81\x024a\x82\x04\x01\x02\x03\x04\x8a\x00");
-        assert_eq!(payload(&mut outbox, 1000), b"4a\x1ebAQIDBA==");
+        outbox.push(SharedFrame::binary_with(3, |buffer| buffer.extend([5, 6, 7])), BOUNDS, now).unwrap();
+        assert_eq!(on_the_wire(&outbox), b"\x81\x024a\x82\x04\x01\x02\x03\x04\x8a\x00\x82\x03\x05\x06\x07");
+        assert_eq!(payload(&mut outbox, 1000), b"4a\x1ebAQIDBA==\x1ebBQYH");
         assert!(outbox.is_empty());
     }
 

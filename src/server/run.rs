@@ -30,9 +30,10 @@ use crate::chat::command::Limits;
 use crate::chat::effect::{Committed, Outcome};
 use crate::chat::event;
 use crate::chat::limit::Rates;
-use crate::config::{Config, Environment, PresenceScope, limits};
+use crate::config::{self, Config, Environment, PresenceScope, limits};
 use crate::engineio::session::Timings;
 use crate::ids::CoreId;
+use crate::socketio::Parser;
 use crate::store::{News, StoreError, StoreSettings, Writer};
 
 /// The part of the drain timeout in which the store may finish; the rest is for its answers to reach the clients.
@@ -89,8 +90,8 @@ impl Server {
         let directory = Arc::new(Directory::default());
         let writer = match &settings.store {
             Some(store) => {
-                let (post, directory) = (post.clone(), Arc::clone(&directory));
-                Some(Writer::start(store.clone(), move |news| deliver(news, &post, &directory))?)
+                let (parser, post, directory) = (settings.parser, post.clone(), Arc::clone(&directory));
+                Some(Writer::start(store.clone(), move |news| deliver(news, parser, &post, &directory))?)
             }
             None => None,
         };
@@ -168,12 +169,12 @@ async fn serve<A: Application>(
 
 /// What the store did, to whom it concerns: the room's sockets on every core that has some, then whoever asked. All of
 /// it goes through the same mailboxes in the order of the commits, which is what makes that order everybody's.
-fn deliver(news: News, post: &Post, directory: &Directory) {
+fn deliver(news: News, parser: Parser, post: &Post, directory: &Directory) {
     while post.is_congested() {
         std::thread::sleep(mailbox::PAUSE);
     }
     match news {
-        News::Outcomes(outcomes) => deliver_outcomes(outcomes, post, directory),
+        News::Outcomes(outcomes) => deliver_outcomes(outcomes, parser, post, directory),
         News::Removed(seats) => {
             for (room, user) in seats {
                 directory.expel(&user, &room);
@@ -187,7 +188,7 @@ fn deliver(news: News, post: &Post, directory: &Directory) {
     }
 }
 
-fn deliver_outcomes(outcomes: Vec<Outcome>, post: &Post, directory: &Directory) {
+fn deliver_outcomes(outcomes: Vec<Outcome>, parser: Parser, post: &Post, directory: &Directory) {
     for outcome in outcomes {
         let origin = outcome.origin;
         let news = match &outcome.result {
@@ -200,7 +201,7 @@ fn deliver_outcomes(outcomes: Vec<Outcome>, post: &Post, directory: &Directory) 
             _ => None,
         };
         if let Some((room, event, except)) = news {
-            let frames = event_frames("/", &event, None, false);
+            let frames = event_frames(parser, "/", &event, None, false);
             for core in directory.watchers(room).iter() {
                 let except = except.filter(|_| core == origin.core);
                 if let Some(mailbox) = post.of(core) {
@@ -249,6 +250,8 @@ fn rate(limit: Option<NonZeroU32>) -> u32 {
 /// A chat server's settings, from its configuration.
 fn settings(config: Config) -> Settings {
     let is_development = config.environment == Environment::Development;
+    // The page speaks JSON.
+    let has_page = is_development && config.parser == config::Parser::Json;
     let store = StoreSettings {
         open_rooms: config.open_rooms,
         persist_timeout: config.persist_timeout,
@@ -260,6 +263,10 @@ fn settings(config: Config) -> Settings {
         allow_eio3: config.allow_eio3,
         mounts: vec![("/socket.io/", Protocol::SocketIo)],
         namespaces: &["/"],
+        parser: match config.parser {
+            config::Parser::Json => Parser::Json,
+            config::Parser::MsgPack => Parser::MsgPack,
+        },
         timings: Timings {
             ping_interval: limits::PING_INTERVAL,
             ping_timeout: limits::PING_TIMEOUT,
@@ -280,7 +287,7 @@ fn settings(config: Config) -> Settings {
         drain_timeout: config.drain_timeout,
         max_connections_per_ip: config.max_connections_per_ip,
         max_connections_per_user: config.max_connections_per_user,
-        playground: is_development.then_some(Playground { secret: config.page_secret }),
+        playground: has_page.then_some(Playground { secret: config.page_secret }),
     }
 }
 

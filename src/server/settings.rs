@@ -9,6 +9,7 @@ use super::gate::Gate;
 use super::outbox::Bounds;
 use crate::config::{Messages, Origins, PostgresSettings, Secret, Stores, Structure};
 use crate::engineio::session::Timings;
+use crate::socketio::Parser;
 use crate::store::{self, MessagesKind, StoreKind, StoreSettings, StructureKind};
 
 /// Who hears that a user comes and goes.
@@ -42,6 +43,8 @@ pub struct Settings {
     pub mounts: Vec<(&'static str, Protocol)>,
     /// The Socket.IO namespaces; their indices are the namespace ids.
     pub namespaces: &'static [&'static str],
+    /// The form of the packets; its clients must be set up with the same.
+    pub parser: Parser,
     /// Heartbeat, upgrade and linger.
     pub timings: Timings,
     /// Longest WebSocket message, and longest body of a poll or post, in bytes.

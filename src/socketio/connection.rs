@@ -13,7 +13,9 @@ use crate::socketio::ack::AckId;
 use crate::socketio::decode::{self, Decoder};
 use crate::socketio::error::{DecodeError, ProtocolError};
 use crate::socketio::event::{Args, Event};
+use crate::socketio::msgpack;
 use crate::socketio::packet::{Packet, PacketKind};
+use crate::socketio::parser::Parser;
 use crate::socketio::revision::Revision;
 
 /// Most namespaces that one connection may have joined, or asked to join, at a time.
@@ -80,6 +82,7 @@ pub enum Incoming<'a> {
 /// another: in revision 4 a CONNECT for `/`, which the opening of the connection asked for, ends nothing.
 #[derive(Debug)]
 pub struct Connection {
+    parser: Parser,
     decoder: Decoder,
     revision: Revision,
     /// Until the first successful CONNECT.
@@ -92,8 +95,9 @@ pub struct Connection {
 impl Connection {
     /// A connection that was opened now and has `connect_timeout` to join its first namespace.
     #[must_use]
-    pub fn new(revision: Revision, now: Instant, connect_timeout: Duration) -> Self {
+    pub fn new(parser: Parser, revision: Revision, now: Instant, connect_timeout: Duration) -> Self {
         Self {
+            parser,
             decoder: Decoder::default(),
             revision,
             connect_deadline: Some(now + connect_timeout),
@@ -133,21 +137,19 @@ impl Connection {
         now: Instant,
         namespaces: &[&str],
     ) -> Result<Option<Incoming<'a>>, ProtocolError> {
-        let connect = match self.revision {
-            Revision::V4 if !self.decoder.is_waiting() => decode::connect_v4(text).transpose()?,
-            Revision::V4 | Revision::V5 => None,
+        let connect = match (self.parser, self.revision) {
+            (Parser::MsgPack, _) => return Err(DecodeError::TextPacket.into()),
+            (Parser::Json, Revision::V4) if !self.decoder.is_waiting() => decode::connect_v4(text).transpose()?,
+            (Parser::Json, Revision::V4 | Revision::V5) => None,
         };
         let packet = match connect {
             None => self.decoder.text(text, now)?,
             connect => connect,
         };
-        match packet {
-            Some(packet) => self.handle(packet, namespaces),
-            None => Ok(None),
-        }
+        packet.map_or(Ok(None), |packet| self.handle(packet, namespaces))
     }
 
-    /// Takes a binary message: the next attachment of the packet before. `None` as for [`text`](Self::text).
+    /// Takes a binary message: the next attachment of the packet before, or with MessagePack a packet. `None` as for [`text`](Self::text).
     ///
     /// # Errors
     /// [`ProtocolError`]: the client broke a rule and the connection is to be closed.
@@ -157,10 +159,11 @@ impl Connection {
         now: Instant,
         namespaces: &[&str],
     ) -> Result<Option<Incoming<'static>>, ProtocolError> {
-        match self.decoder.binary(data, now)? {
-            Some(packet) => self.handle(packet, namespaces),
-            None => Ok(None),
-        }
+        let packet = match self.parser {
+            Parser::Json => self.decoder.binary(data, now)?,
+            Parser::MsgPack => Some(msgpack::decode(&data)?),
+        };
+        packet.map_or(Ok(None), |packet| self.handle(packet, namespaces))
     }
 
     fn handle<'a>(&mut self, packet: Packet<'a>, namespaces: &[&str]) -> Result<Option<Incoming<'a>>, ProtocolError> {

@@ -165,10 +165,14 @@ fn parse_namespace(text: &str) -> Result<(&str, &str), DecodeError> {
         return Ok(("/", text));
     }
     let (name, rest) = text.split_once(',').unwrap_or((text, ""));
-    if name.len() > MAX_NAMESPACE_BYTES || name.contains(|c: char| c == '?' || c.is_control()) {
-        return Err(DecodeError::Namespace);
-    }
+    check_namespace(name)?;
     Ok((name, rest))
+}
+
+/// What no parser lets through: too much, a query, control characters.
+pub(super) fn check_namespace(name: &str) -> Result<(), DecodeError> {
+    let is_sound = name.len() <= MAX_NAMESPACE_BYTES && !name.contains(|c: char| c == '?' || c.is_control());
+    is_sound.then_some(()).ok_or(DecodeError::Namespace)
 }
 
 /// Digits without leading zeros, up to 64 bits; or nothing.

@@ -43,6 +43,9 @@ pub enum DecodeError {
     /// Arrays and objects are nested too deep.
     #[error("JSON nested deeper than {MAX_DEPTH}")]
     TooDeep,
+    /// A binary message that is not exactly one MessagePack map of the dialect.
+    #[error("malformed MessagePack")]
+    MsgPack,
     /// The event's name is too long or not valid Unicode.
     #[error("event name not Unicode, or of more than {MAX_EVENT_NAME_BYTES} bytes")]
     EventName,
@@ -52,6 +55,9 @@ pub enum DecodeError {
     /// A text message where an attachment was due.
     #[error("text where an attachment was due")]
     UnexpectedText,
+    /// A text message where every packet is binary.
+    #[error("text where packets are MessagePack")]
+    TextPacket,
     /// A binary message where no attachment was due.
     #[error("binary where no attachment was due")]
     UnexpectedBinary,
@@ -73,9 +79,11 @@ impl DecodeError {
             Self::Payload => "payload",
             Self::Json => "json",
             Self::TooDeep => "too_deep",
+            Self::MsgPack => "msgpack",
             Self::EventName => "event_name",
             Self::Placeholder => "placeholder",
             Self::UnexpectedText => "unexpected_text",
+            Self::TextPacket => "text_packet",
             Self::UnexpectedBinary => "unexpected_binary",
         }
     }
@@ -137,9 +145,11 @@ mod tests {
             DecodeError::Payload,
             DecodeError::Json,
             DecodeError::TooDeep,
+            DecodeError::MsgPack,
             DecodeError::EventName,
             DecodeError::Placeholder,
             DecodeError::UnexpectedText,
+            DecodeError::TextPacket,
             DecodeError::UnexpectedBinary,
         ];
         let protocol = [

@@ -157,7 +157,7 @@ fn index(word: &str) -> Option<usize> {
 
 /// The smallest meaningful pieces of JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token<'a> {
+pub(super) enum Token<'a> {
     /// `[`
     Array,
     /// `{`
@@ -173,7 +173,8 @@ enum Token<'a> {
 }
 
 /// Cuts text into tokens, skipping white space. Holds what is still to be cut.
-struct Tokens<'a>(&'a str);
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tokens<'a>(pub(super) &'a str);
 
 impl<'a> Iterator for Tokens<'a> {
     type Item = Token<'a>;

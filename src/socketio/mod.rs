@@ -1,7 +1,7 @@
 //! The Socket.IO protocol, revision 5 and as much of revision 4 as differs ([`Revision`]), for the server's side of a
 //! connection.
 //!
-//! Owns the text of packets and what one connection may say when: packet types, namespaces, ack ids, the binary
+//! Owns the form of packets and what one connection may say when: packet types, namespaces, ack ids, the binary
 //! attachments that follow a packet, and the limits on all of them. Must not know how packets travel (Engine.IO, HTTP,
 //! WebSocket), what an event means, or what time it is: `now` comes in, deadlines go out.
 //!
@@ -11,6 +11,9 @@
 //! text, bytes ─► Decoder ─► Packet ─► Connection ─► Incoming ─► the application
 //! the application ─► encode ─► text, then its attachments
 //! ```
+//!
+//! That is the form that every client has built in. A server may be set up for another, [`Parser::MsgPack`]; then a packet is one
+//! binary message, and [`msgpack`] takes the place of [`decode`] and [`encode`].
 //!
 //! The rules are those of `docs/socket.io-protocol/v5-current.md` in socketio/socket.io; where its text is silent, those
 //! of socket.io-parser 4.2.7 and socket.io 4.8.4. What is refused here although the reference takes it, always
@@ -34,7 +37,9 @@ pub mod encode;
 pub mod error;
 pub mod event;
 mod json;
+pub mod msgpack;
 pub mod packet;
+pub mod parser;
 mod revision;
 
 pub use ack::{AckId, PendingAcks};
@@ -44,4 +49,5 @@ pub use error::{DecodeError, ProtocolError};
 pub use event::{Args, Event, MAX_EVENT_NAME_BYTES};
 pub use json::MAX_DEPTH;
 pub use packet::{Packet, PacketKind};
+pub use parser::Parser;
 pub use revision::Revision;

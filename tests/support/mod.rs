@@ -16,6 +16,7 @@ use alt_ws::ids::UserId;
 use alt_ws::server::outbox::Bounds;
 use alt_ws::server::settings::{Audience, Protocol, Settings};
 use alt_ws::server::{Gate, Server, ServerError};
+use alt_ws::socketio::Parser;
 use alt_ws::store::{StoreKind, StoreSettings};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -32,6 +33,7 @@ pub(crate) fn settings() -> Settings {
         allow_eio3: false,
         mounts: vec![("/socket.io/", Protocol::SocketIo)],
         namespaces: &["/"],
+        parser: Parser::Json,
         timings: Timings {
             ping_interval: limits::PING_INTERVAL,
             ping_timeout: limits::PING_TIMEOUT,

@@ -16,7 +16,7 @@ struct Peer {
 impl Peer {
     fn new() -> Self {
         let now = Instant::now();
-        Self { connection: Connection::new(Revision::V5, now, TIMEOUT), now }
+        Self { connection: Connection::new(Parser::Json, Revision::V5, now, TIMEOUT), now }
     }
 
     fn joined(text: &str, namespace: NamespaceId) -> Self {
@@ -210,7 +210,7 @@ fn an_idle_connection_is_small() {
 /// A client of revision 4 that has just opened its connection.
 fn old() -> Peer {
     let now = Instant::now();
-    let mut peer = Peer { connection: Connection::new(Revision::V4, now, TIMEOUT), now };
+    let mut peer = Peer { connection: Connection::new(Parser::Json, Revision::V4, now, TIMEOUT), now };
     assert_eq!(peer.connection.opening(OFFERED), Some(Incoming::Connect { namespace: MAIN, auth: None }));
     peer
 }
@@ -223,7 +223,7 @@ fn opening_a_connection_asks_for_the_main_namespace_in_revision_4_alone() {
     assert!(peer.connection.accept(MAIN));
     assert!(matches!(peer.says("2[\"hi\"]"), Ok(Some(Incoming::Event { namespace: MAIN, .. }))));
     assert_eq!(peer.connection.deadline(), None);
-    let mut connection = Connection::new(Revision::V4, Instant::now(), TIMEOUT);
+    let mut connection = Connection::new(Parser::Json, Revision::V4, Instant::now(), TIMEOUT);
     assert_eq!(connection.opening(&["/only"]), None, "where there is none, there is nothing to ask for");
 }
 
@@ -279,4 +279,30 @@ fn s11_s12_what_is_no_connect_of_revision_4_ends_the_connection() {
     assert!(peer.connection.accept(MAIN));
     assert_eq!(peer.says("51-[\"bin\",{\"_placeholder\":true,\"num\":0}]"), Ok(None));
     assert_eq!(peer.says("0"), Err(DecodeError::UnexpectedText.into()), "not between a packet and its attachments");
+}
+
+#[test]
+fn with_messagepack_every_binary_message_is_a_packet_and_text_is_none() {
+    let now = Instant::now();
+    let mut connection = Connection::new(Parser::MsgPack, Revision::V5, now, TIMEOUT);
+    let sends = |connection: &mut Connection, packet: &'static [u8]| {
+        connection.binary(Bytes::from_static(packet), now, OFFERED)
+    };
+    let asked = sends(&mut connection, b"\x83\xa4type\0\xa4data\x81\xa5token\xa1t\xa3nsp\xa2/a").unwrap();
+    assert_eq!(asked, Some(Incoming::Connect { namespace: A, auth: Some("{\"token\":\"t\"}".into()) }));
+    assert!(connection.accept(A));
+    let event = sends(&mut connection, b"\x84\xa4type\x02\xa4data\x92\xa2hi\xc4\x02xy\xa2id\x07\xa3nsp\xa2/a").unwrap();
+    let expected = Event {
+        name: "hi".into(),
+        args: Args::from_raw("{\"_placeholder\":true,\"num\":0}"),
+        attachments: vec![Bytes::from_static(b"xy")],
+    };
+    assert_eq!(event, Some(Incoming::Event { namespace: A, event: expected, ack: Some(AckId(7)) }));
+    assert_eq!(connection.deadline(), None, "nothing is waited for");
+    assert_eq!(
+        sends(&mut connection, b"\x83\xa4type\x02\xa4data\x91\xa2hi\xa3nsp\xa1/"),
+        Err(ProtocolError::NotConnected)
+    );
+    assert_eq!(sends(&mut connection, b"xy"), Err(DecodeError::MsgPack.into()));
+    assert_eq!(connection.text("2/a,[\"hi\"]", now, OFFERED), Err(DecodeError::TextPacket.into()));
 }
