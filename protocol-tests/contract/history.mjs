@@ -1,7 +1,6 @@
 // Contract, section 2: message:history, a room's messages page by page.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 
 import { accepted, gapless, hasFields, refusedWith } from '../lib/expect.mjs';
 import { say, saying, settled } from '../lib/world.mjs';
@@ -18,6 +17,8 @@ const seqs = (page) => page.messages.map((m) => m.seq);
 const range = (first, last) => Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => first + i);
 
 export function history(world) {
+  const { test } = world;
+
   test('message:history: messages with every field, also to a member who has not joined', async (t) => {
     const { room, users: [ada, bob] } = await world.party(t, 'Ada', 'Bob');
     const attachments = [{ url: 'https://files.example/1', size: 1.5 }];

@@ -1,12 +1,13 @@
 // Contract, sections 2 to 4: what is sent is stored once, numbered, and seen by all in the same order.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 
 import { accepted, gapless, hasFields, ISO, MESSAGE_ID, refusedWith } from '../lib/expect.mjs';
 import { say, saying, settled } from '../lib/world.mjs';
 
 export function messages(world) {
+  const { test } = world;
+
   test('message:send: message:new to all with every field, then message:ack to the sender', async (t) => {
     const { room, users: [ada, bob], claims } = await world.party(t, 'Ada', 'Bob');
     const tablet = await world.user(t, claims[0]);

@@ -1,7 +1,6 @@
 // socket.io-client with a memory: everything that arrives is kept in order, and waited for by name.
 
-import { io } from 'socket.io-client';
-
+import { KINDS } from './kinds.mjs';
 import { sign } from './tokens.mjs';
 import { brief, PATIENCE, within } from './wait.mjs';
 
@@ -16,10 +15,10 @@ export class Client {
   events = [];
   #waiting = new Set();
 
-  constructor(url, { mode = 'websocket', name = 'client', ...options }) {
-    this.label = `${name} (${mode})`;
+  constructor(url, { kind = KINDS[0], mode = 'websocket', name = 'client', ...options }) {
+    this.label = `${name} (${kind.name}, ${mode})`;
     this.mode = mode;
-    this.socket = io(url, {
+    this.socket = kind.io(url, {
       transports: TRANSPORTS[mode],
       upgrade: mode === 'upgrade',
       forceNew: true,
