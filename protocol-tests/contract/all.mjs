@@ -12,7 +12,8 @@ import { access, receipts } from './receipts.mjs';
 import { rooms } from './rooms.mjs';
 import { typing } from './typing.mjs';
 
-const GROUPS = [typing, presence, connecting, rooms, messages, history, receipts, access];
+/** All that a client can find out about the chat. */
+export const GROUPS = [typing, presence, connecting, rooms, messages, history, receipts, access];
 
 /** How a kind of client can be connected, all at the same time: most of the minutes are spent waiting for timers. */
 export function contract(server, kind, modes) {

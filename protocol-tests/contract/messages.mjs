@@ -122,6 +122,16 @@ export function messages(world) {
     hasFields(await bob.next('message:new'), { attachments, type: 'file' });
   });
 
+  test('message:send: S14: what a store might take for its own language comes back as it was', async (t) => {
+    const { room, users: [ada, bob] } = await world.party(t, 'Ada', 'Bob');
+    const attachments = [{ $where: 'sleep(9)', 'a.b': 1, $ne: null, '': 2, nested: { $set: { 'x.$[].y': '%' }, _id: 'mine' } }];
+    const content = saying("'; DROP TABLE messages; -- $where {$gt: ''}");
+    await say(ada, room, content, { attachments, clientMsgId: '$ne' });
+    hasFields(await bob.next('message:new'), { content, attachments, clientMsgId: '$ne' });
+    const { messages } = accepted(await bob.emitAck('message:history', { roomId: room }));
+    hasFields(messages[0], { content, attachments, clientMsgId: '$ne' }, 'the stored message');
+  });
+
   test('message:send: content that is anything but text of its length', async (t) => {
     const { room, users: [ada, bob] } = await world.party(t, 'Ada', 'Bob');
     const attachments = [{ url: 'https://files.example/1' }];
