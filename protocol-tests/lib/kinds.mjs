@@ -20,8 +20,7 @@ function labelled(installed, name = 'socket.io-client') {
 /** What a client that is refused is told, as `connect_error` carries it from version 3 on. */
 const refusal = (message, code) => ({ message, ...(code && { data: { code } }) });
 
-/** The packet types of revision 4 of Socket.IO that an application of 2.x does not hear of by their names. */
-const EVENT = 2;
+/** The packet type with which revision 4 of Socket.IO refuses. */
 const ERROR = 4;
 
 /**
@@ -36,9 +35,8 @@ function ioOf2(url, { auth, extraHeaders, ...options }) {
   // Before `open`, which is when the socket hands its own methods to the manager.
   const { onpacket } = socket;
   socket.onpacket = (packet) => {
-    if (packet.type !== ERROR) return onpacket.call(socket, packet);
-    const { message = packet.data, ...rest } = Object(packet.data);
-    return socket.emit('connect_error', Object.assign(new Error(message), rest));
+    if (packet.type === ERROR) socket.emit('connect_error', new Error(packet.data));
+    else onpacket.call(socket, packet);
   };
   socket.onevent = ({ data }) => listeners.forEach((listener) => listener(...data));
   return socket;
@@ -65,7 +63,9 @@ const V2 = {
   io: ioOf2,
   serverEnv: { ALLOW_EIO3: 'true' },
   needs:
-    '`ALLOW_EIO3=true`. The token goes into the header `Authorization` (`extraHeaders`), and a refusal is an event `error`',
+    '`ALLOW_EIO3=true`. The token goes into the header `Authorization` (`extraHeaders`), and a refusal is an event `error` ' +
+    'with the message alone',
+  refusal: (message) => ({ message }),
   impossible: {
     'connecting: the token of the CONNECT payload goes before the header': NO_AUTH,
     'connecting: a token that is no string never gets in': NO_AUTH,
