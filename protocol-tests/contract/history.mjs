@@ -98,6 +98,7 @@ export function history(world) {
     // The worst that JSON makes of a text: every byte becomes six.
     const big = '\u0001'.repeat(30_000);
     for (let i = 0; i < 6; i += 1) await say(ada, room, big);
+    ada.patience *= 4; // the last of them waits for all the others
     const joins = Array.from({ length: 8 }, () => ada.emitAck('room:join', { roomId: room, since: 0 }));
     const pages = Array.from({ length: 8 }, () => ask(ada, room));
     for (const joined of await Promise.all(joins)) {

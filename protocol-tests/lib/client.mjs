@@ -13,6 +13,8 @@ const TRANSPORTS = { polling: ['polling'], websocket: ['websocket'], upgrade: ['
 export class Client {
   /** `{event, args, at, taken}` in the order of arrival; the client's own life is in it as connect, disconnect … */
   events = [];
+  /** How long an acknowledgement may take, in ms. */
+  patience = PATIENCE;
   #waiting = new Set();
 
   constructor(url, { kind = KINDS[0], mode = 'websocket', name = 'client', ...options }) {
@@ -97,7 +99,7 @@ export class Client {
   /** Emits with an ack callback; resolves to the callback's first argument. */
   emitAck(event, ...args) {
     const answer = new Promise((resolve) => this.socket.emit(event, ...args, resolve));
-    return within(PATIENCE, answer, () => `the ack of ${event} ${brief(args)} at ${this.label}; ${this.story()}`);
+    return within(this.patience, answer, () => `the ack of ${event} ${brief(args)} at ${this.label}; ${this.story()}`);
   }
 
   disconnect() {
