@@ -33,7 +33,7 @@ function exceptions(impossible = {}) {
   const reasons = [...new Set(Object.values(impossible))];
   return reasons.map((reason) => {
     const names = Object.keys(impossible).filter((name) => impossible[name] === reason);
-    return `Not tried, as ${reason}: ${names.map((name) => `“${name}”`).join(', ')}.`;
+    return `Not tried: ${names.map((name) => `“${name}”`).join(', ')} (${reason}).`;
   });
 }
 

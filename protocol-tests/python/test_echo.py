@@ -1,5 +1,6 @@
 """The official Python client (python-socketio) against the echo example: the protocol without the chat."""
 
+import asyncio
 import signal
 import unittest
 
@@ -21,6 +22,9 @@ class Echo(unittest.IsolatedAsyncioTestCase):
     @classmethod
     def tearDownClass(cls):
         cls.server.stop(signal.SIGKILL)
+
+    async def asyncSetUp(self):
+        asyncio.get_running_loop().set_debug(False)  # slow, and this server's heartbeat is quick
 
     async def each(self):
         for mode in MODES:
