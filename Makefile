@@ -11,12 +11,14 @@ test: ## everything: unit, integration and wire tests with real clients and a re
 lint: ## formatting, clippy without a warning, documentation without a broken link
 	cargo fmt --all --check
 	cargo fmt --manifest-path benches/fanout/Cargo.toml --check
+	cargo fmt --manifest-path protocol-tests/rust-client/Cargo.toml --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
 fmt: ## format the code
 	cargo fmt --all
 	cargo fmt --manifest-path benches/fanout/Cargo.toml
+	cargo fmt --manifest-path protocol-tests/rust-client/Cargo.toml
 
 kills: ## 200 rounds of killing the server in a burst of messages (about a minute after the build)
 	KILL_ROUNDS=$${KILL_ROUNDS:-200} scripts/test.sh crash.test.mjs

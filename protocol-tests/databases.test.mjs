@@ -2,13 +2,7 @@
 
 import { after, describe } from 'node:test';
 
-import { connecting } from './contract/connecting.mjs';
-import { history } from './contract/history.mjs';
-import { messages } from './contract/messages.mjs';
-import { presence } from './contract/presence.mjs';
-import { access, receipts } from './contract/receipts.mjs';
-import { rooms } from './contract/rooms.mjs';
-import { typing } from './contract/typing.mjs';
+import { GROUPS } from './contract/all.mjs';
 import { startServer } from './lib/server.mjs';
 import { databases } from './lib/services.mjs';
 import { World } from './lib/world.mjs';
@@ -22,5 +16,5 @@ after(async () => {
 
 describe('on PostgreSQL and MongoDB', { concurrency: 8 }, () => {
   const world = new World(server, 'websocket');
-  for (const group of [typing, presence, connecting, rooms, messages, history, receipts, access]) group(world);
+  for (const group of GROUPS) group(world);
 });

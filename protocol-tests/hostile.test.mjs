@@ -1,50 +1,20 @@
-// Bytes that no well-behaved client sends, each with its verdict; after each, two well-behaved clients still chat.
-// The ids (E1, S4 …) are those of the project's list of hostile inputs: E is Engine.IO over HTTP, S is Socket.IO packets.
+// Bytes that no well-behaved client sends over HTTP, each with its verdict; after each, two well-behaved clients still chat.
+// The ids (E1, E2 …) are those of the project's list of hostile inputs.
 
 import assert from 'node:assert/strict';
-import { after, describe, test } from 'node:test';
+import { after, describe } from 'node:test';
 
-import { connect } from './lib/client.mjs';
-import { accepted } from './lib/expect.mjs';
 import { askForWebSocket, http } from './lib/http.mjs';
+import { peace } from './lib/peace.mjs';
 import { Polling, rawStatus, SEPARATOR, Tcp, WebSocketByHand } from './lib/raw.mjs';
-import { showingLog, startServer } from './lib/server.mjs';
-import { sign } from './lib/tokens.mjs';
-import { brief, unique } from './lib/wait.mjs';
-import { say, saying } from './lib/world.mjs';
+import { startServer } from './lib/server.mjs';
+import { brief } from './lib/wait.mjs';
+import { say } from './lib/world.mjs';
 
 const server = await startServer({ CORS_ORIGIN: 'https://app.example.com' });
-const outlaw = { userId: 'mallory', username: 'Mallory' };
-const token = sign(outlaw);
-const HANDSHAKE = '/socket.io/?EIO=4&transport=polling';
-
-// The well-behaved ones, over both transports, for the whole run.
-const forAll = { after };
-const room = unique('peace');
-await server.members(room, 'ada', 'bob', outlaw.userId);
-const [ada, bob] = await Promise.all(
-  [['ada', 'websocket'], ['bob', 'polling']].map(([userId, mode]) =>
-    connect(forAll, server, { mode, claims: { userId, username: userId } }),
-  ),
-);
-for (const user of [ada, bob]) accepted(await user.emitAck('room:join', { roomId: room }));
 after(() => server.stop());
-
-/** Both still receive what the other says, and the server's process lives. */
-async function stillChatting() {
-  for (const [from, to] of [[ada, bob], [bob, ada]]) {
-    const content = await say(from, room);
-    await to.next('message:new', (m) => m.content === content);
-  }
-  assert.ok(server.running, 'the server ended');
-}
-
-/** A test that ends with both of them still chatting. */
-const hostile = (name, body) =>
-  test(name, showingLog(server, async (t) => {
-    await body(t);
-    await stillChatting();
-  }));
+const { room, ada, token, hostile } = await peace(server);
+const HANDSHAKE = '/socket.io/?EIO=4&transport=polling';
 
 const isRefusal = (status) => status >= 400 && status < 500;
 
@@ -256,93 +226,5 @@ describe('Engine.IO over HTTP', () => {
       assert.notEqual(headers['access-control-allow-origin'], origin);
     }
     assert.equal((await askForWebSocket(server, { headers: { Origin: 'https://app.example.com' } })).status, 101);
-  });
-});
-
-describe('Socket.IO packets', { concurrency: 4 }, () => {
-  const send = (content) => `["message:send",${JSON.stringify({ roomId: room, content })}]`;
-  /** Each of these, sent by a connected socket, ends the connection. */
-  const closing = {
-    'S1: more than ten attachments announced': [['45999999999999-["a"]'], ['4511-["a"]', Buffer.from('x')], ['4599999999999999999999999-["a"]']],
-    'S2: no attachment announced in a binary packet': [['450-["a"]', Buffer.from('x')]],
-    'S3: a count of attachments that is not digits': ['451e0-["a"]', '450x1-["a"]', '45 1-["a"]', '45-1-["a"]', '451.5-["a"]', '45-["a"]', '451["a"]'].map((p) => [p, Buffer.from('x')]),
-    'S4: a placeholder that names no attachment': ['1', '-1', '0.5', '"0"', '"splice"', 'null', '1e309']
-      .map((num) => `{"_placeholder":true,"num":${num}}`)
-      .concat('{"_placeholder":true}')
-      .map((placeholder) => [`451-["message:send",${placeholder}]`, Buffer.from('x')]),
-    'S6: a text where a binary was announced': [['451-["a",{"_placeholder":true,"num":0}]', `42${send('x')}`]],
-    'S6: a binary that nothing announced': [[Buffer.from('x')]],
-    'S7: an event without a name': ['2[{"toString":"foo"}]', '2[]', '2{}', '2[null]', '2[["a"]]', '2', '2"a"', '2[5.5]'].map((p) => [`4${p}`]),
-    'S12: a second CONNECT': [[`40${JSON.stringify({ token })}`]],
-    'S12: a CONNECT_ERROR from a client': [['44{"message":"x"}']],
-    'S13: JSON that is not JSON': ['["a"', '["a"]x', '["a",]', '\ufeff["a"]', '["a",01]', "['a']", '["a",NaN]'].map((json) => [`42${json}`]),
-  };
-  for (const [name, cases] of Object.entries(closing)) {
-    hostile(`${name}: closed`, async () => {
-      for (const packets of cases) {
-        const ws = await WebSocketByHand.connected(server, token);
-        for (const packet of packets) (typeof packet === 'string' ? ws.text(packet) : ws.binary(packet));
-        await ws.ended(undefined, `the end after ${brief(packets)}`);
-      }
-    });
-  }
-
-  hostile('S6: an announced binary that never comes is waited for 10 s', async () => {
-    const ws = await WebSocketByHand.connected(server, token);
-    const started = performance.now();
-    ws.text('451-["a",{"_placeholder":true,"num":0}]');
-    await ws.ended(14_000);
-    assert.ok(performance.now() - started > 5_000, 'time to arrive is given');
-  });
-
-  hostile('S12: an event before CONNECT: closed', async () => {
-    const ws = await WebSocketByHand.open(server);
-    await ws.next((t) => t.startsWith('0{'));
-    ws.text(`42${send(saying())}`);
-    await ws.ended();
-  });
-
-  hostile('S12: who never sends CONNECT is closed after 10 s', async () => {
-    const ws = await WebSocketByHand.open(server);
-    const started = performance.now();
-    await ws.ended(14_000);
-    assert.ok(performance.now() - started > 8_000, 'time to connect is given');
-  });
-
-  hostile('S12: a CONNECT whose payload is no object, or whose token is no text, gets nobody in', async () => {
-    for (const payload of ['[]', '"x"', '5', '{"token":{"$ne":null}}', '{"token":["x"]}', '{', '{"token":"x"']) {
-      const ws = await WebSocketByHand.open(server);
-      await ws.next((t) => t.startsWith('0{'));
-      ws.text(`40${payload}`);
-      const answer = await ws.nextOrEnd((t) => t.startsWith('4'), `an answer to 40${payload}`);
-      assert.ok(answer === 'closed' || answer.startsWith('44'), `40${payload} got ${answer}`);
-      ws.destroy();
-    }
-  });
-
-  const nested = (depth, open, close) => `${open.repeat(depth)}1${close.repeat(depth)}`;
-  const deep = (depth) => [nested(depth, '[', ']'), nested(depth, '{"a":', '}')];
-  hostile('S13: what is nested too deeply is refused', async () => {
-    for (const value of [33, 101, 127, 129, 100_000].flatMap(deep)) {
-      const ws = await WebSocketByHand.connected(server, token);
-      ws.text(`427["message:send",{"roomId":${JSON.stringify(room)},"content":"x","attachments":[{"a":${value}}]}]`);
-      const answer = await ws.nextOrEnd((t) => t.startsWith('437['), `an answer to ${brief(value, 20)}`);
-      assert.ok(answer === 'closed' || JSON.parse(answer.slice(3))[0].ok === false, answer);
-      ws.destroy();
-    }
-  });
-
-  hostile('S13: odd but finite JSON is answered or closed, never left in silence', async () => {
-    const keys = Array.from({ length: 100_000 }, (_, i) => `"k${i}":0`).join(',');
-    const digits = '9'.repeat(900_000);
-    const odd = ['1e400', '-0', digits, `{${keys}}`, '{"a":1,"a":2}', '"\\ud800"', '"\\u0000"'];
-    for (const value of odd) {
-      const ws = await WebSocketByHand.connected(server, token);
-      ws.text(`428["message:send",{"roomId":${JSON.stringify(room)},"content":${value}}]`);
-      await ws.nextOrEnd((t) => t.startsWith('438['), `an answer to content ${brief(value, 20)}`);
-      ws.text(`429["typing:stop",{"roomId":${value}}]`);
-      await ws.nextOrEnd((t) => t.startsWith('439['), `an answer to roomId ${brief(value, 20)}`);
-      ws.destroy();
-    }
   });
 });

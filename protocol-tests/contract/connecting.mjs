@@ -1,7 +1,6 @@
 // Contract, section 1: who gets in, as whom, and what the others are told.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 
 import { hasFields, refusedWith } from '../lib/expect.mjs';
 import { seconds, sign } from '../lib/tokens.mjs';
@@ -9,6 +8,8 @@ import { unique, uniqueNumber } from '../lib/wait.mjs';
 import { say, settled } from '../lib/world.mjs';
 
 export function connecting(world) {
+  const { test, kind: { refusal } } = world;
+
   /** Joins a room under `claims`; resolves to what somebody else in the room is told about it. */
   async function announced(t, claims, id) {
     const watcher = world.claims('Watcher');
@@ -33,19 +34,17 @@ export function connecting(world) {
   test('connecting: the token of the CONNECT payload goes before the header', async (t) => {
     const good = sign(world.claims('Ada'));
     const user = world.client(t, { token: 'not.a.token', extraHeaders: { Authorization: `Bearer ${good}` } });
-    hasFields(await user.refusal(), { message: 'Invalid token', data: { code: 'token_invalid' } }, 'connect_error');
+    hasFields(await user.refusal(), refusal('Invalid token', 'token_invalid'), 'connect_error');
   });
 
   test('connecting: a token in the query string is not looked at', async (t) => {
     // Nor does it reach the log: the server's stop checks that for every token made here.
     const user = world.client(t, { query: { token: sign(world.claims('Ada')) } });
-    const error = await user.refusal();
-    hasFields(error, { message: 'Authentication required', data: { code: 'auth_required' } }, 'connect_error');
+    hasFields(await user.refusal(), refusal('Authentication required', 'auth_required'), 'connect_error');
   });
 
   test('connecting: without a token', async (t) => {
-    const error = await world.client(t).refusal();
-    hasFields(error, { message: 'Authentication required', data: { code: 'auth_required' } }, 'connect_error');
+    hasFields(await world.client(t).refusal(), refusal('Authentication required', 'auth_required'), 'connect_error');
   });
 
   const fine = { userId: 'ada', username: 'Ada' };
@@ -64,7 +63,7 @@ export function connecting(world) {
   ];
   for (const [what, token, code] of unacceptable) {
     test(`connecting: a token ${what} is refused as ${code}`, async (t) => {
-      hasFields(await world.client(t, { token }).refusal(), { message: 'Invalid token', data: { code } }, 'connect_error');
+      hasFields(await world.client(t, { token }).refusal(), refusal('Invalid token', code), 'connect_error');
     });
   }
 
@@ -143,10 +142,15 @@ export function connecting(world) {
 
   test('acks: an unknown event is answered with bad_request', async (t) => {
     const user = await world.user(t, world.claims('Ada'));
-    for (const event of ['nonsense', 'message:new', '__proto__', 'constructor', 'error', 'message']) {
+    for (const event of ['nonsense', 'message:new', '__proto__', 'constructor', 'message']) {
       refusedWith(await user.emitAck(event, { roomId: 'x' }), 'bad_request', event);
     }
     refusedWith(await user.emitAck('nonsense'), 'bad_request', 'an event without a payload');
+  });
+
+  test('acks: an event named as one of the client\'s own is unknown as well', async (t) => {
+    const user = await world.user(t, world.claims('Ada'));
+    for (const event of ['error', 'ping', 'reconnect']) refusedWith(await user.emitAck(event, {}), 'bad_request', event);
   });
 
   test('acks: events that are not there yet say so', async (t) => {

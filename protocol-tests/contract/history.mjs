@@ -1,7 +1,6 @@
 // Contract, section 2: message:history, a room's messages page by page.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 
 import { accepted, gapless, hasFields, refusedWith } from '../lib/expect.mjs';
 import { say, saying, settled } from '../lib/world.mjs';
@@ -18,6 +17,8 @@ const seqs = (page) => page.messages.map((m) => m.seq);
 const range = (first, last) => Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => first + i);
 
 export function history(world) {
+  const { test } = world;
+
   test('message:history: messages with every field, also to a member who has not joined', async (t) => {
     const { room, users: [ada, bob] } = await world.party(t, 'Ada', 'Bob');
     const attachments = [{ url: 'https://files.example/1', size: 1.5 }];
@@ -97,6 +98,7 @@ export function history(world) {
     // The worst that JSON makes of a text: every byte becomes six.
     const big = '\u0001'.repeat(30_000);
     for (let i = 0; i < 6; i += 1) await say(ada, room, big);
+    ada.patience *= 4; // the last of them waits for all the others
     const joins = Array.from({ length: 8 }, () => ada.emitAck('room:join', { roomId: room, since: 0 }));
     const pages = Array.from({ length: 8 }, () => ask(ada, room));
     for (const joined of await Promise.all(joins)) {
@@ -129,7 +131,7 @@ export function history(world) {
 
   test('message:history: a bound or a limit that is no whole number of its range', async (t) => {
     const { room, users: [ada] } = await world.party(t, 'Ada');
-    const wrong = ['5', 1.5, true, [], {}, { $gt: 0 }, 1e300];
+    const wrong = ['5', 1.5, true, [], {}, { $gt: 0 }];
     for (const [field, values] of [
       ['before', wrong],
       ['after', wrong],
@@ -140,6 +142,13 @@ export function history(world) {
         const { message } = refusedWith(answer, 'bad_request', `${field} ${JSON.stringify(value)}`);
         assert.match(message, new RegExp(`^${field} must be `));
       }
+    }
+  });
+
+  test('message:history: a bound beyond every integer', async (t) => {
+    const { room, users: [ada] } = await world.party(t, 'Ada');
+    for (const field of ['before', 'after', 'limit']) {
+      refusedWith(await ada.emitAck('message:history', { roomId: room, [field]: 1e300 }), 'bad_request', field);
     }
   });
 }

@@ -1,12 +1,13 @@
 // Contract, sections 2 to 4: what is sent is stored once, numbered, and seen by all in the same order.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 
 import { accepted, gapless, hasFields, ISO, MESSAGE_ID, refusedWith } from '../lib/expect.mjs';
 import { say, saying, settled } from '../lib/world.mjs';
 
 export function messages(world) {
+  const { test } = world;
+
   test('message:send: message:new to all with every field, then message:ack to the sender', async (t) => {
     const { room, users: [ada, bob], claims } = await world.party(t, 'Ada', 'Bob');
     const tablet = await world.user(t, claims[0]);
@@ -119,6 +120,16 @@ export function messages(world) {
     ];
     await say(ada, room, saying(), { attachments, type: 'file' });
     hasFields(await bob.next('message:new'), { attachments, type: 'file' });
+  });
+
+  test('message:send: S14: what a store might take for its own language comes back as it was', async (t) => {
+    const { room, users: [ada, bob] } = await world.party(t, 'Ada', 'Bob');
+    const attachments = [{ $where: 'sleep(9)', 'a.b': 1, $ne: null, '': 2, nested: { $set: { 'x.$[].y': '%' }, _id: 'mine' } }];
+    const content = saying("'; DROP TABLE messages; -- $where {$gt: ''}");
+    await say(ada, room, content, { attachments, clientMsgId: '$ne' });
+    hasFields(await bob.next('message:new'), { content, attachments, clientMsgId: '$ne' });
+    const { messages } = accepted(await bob.emitAck('message:history', { roomId: room }));
+    hasFields(messages[0], { content, attachments, clientMsgId: '$ne' }, 'the stored message');
   });
 
   test('message:send: content that is anything but text of its length', async (t) => {

@@ -1,13 +1,14 @@
 // Contract, sections 2 and 3: presence is of users, not devices, and for those who share a conversation.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 
 import { accepted, hasFields, ISO, refusedWith } from '../lib/expect.mjs';
 
 const GRACE = 1_500; // PRESENCE_GRACE_MS, by default
 
 export function presence(world) {
+  const { test } = world;
+
   const about = (who) => (e) => e.userId === who.userId;
 
   /** A user in a room of hers with the given others, who have not connected yet. */

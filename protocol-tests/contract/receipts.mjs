@@ -1,12 +1,13 @@
 // Contract, section 2: receipts are for real messages of others, stored, and told once.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 
 import { accepted, hasFields, ISO, refusedWith } from '../lib/expect.mjs';
 import { say, saying, settled } from '../lib/world.mjs';
 
 export function receipts(world) {
+  const { test } = world;
+
   /** Ada has said `count` things to Bob. */
   async function told(t, count = 1) {
     const { room, users: [ada, bob], claims } = await world.party(t, 'Ada', 'Bob');
@@ -102,6 +103,8 @@ export function receipts(world) {
 
 /** Contract, sections 2 and 4: every event of somebody who is not a member. */
 export function access(world) {
+  const { test } = world;
+
   test('access: whoever is no member gets access_denied for everything, and nobody hears of it', async (t) => {
     const { room, users: [ada, bob] } = await world.party(t, 'Ada', 'Bob');
     await say(ada, room);

@@ -1,7 +1,6 @@
 // Contract, sections 2 and 3: rooms, who is in them, and what one who enters is told.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 
 import { accepted, gapless, hasFields, ISO, MESSAGE_ID, refusedWith } from '../lib/expect.mjs';
 import { uniqueNumber } from '../lib/wait.mjs';
@@ -10,6 +9,8 @@ import { everythingSince, say, saying, settled } from '../lib/world.mjs';
 const DENIED = 'Access denied to this room';
 
 export function rooms(world) {
+  const { test } = world;
+
   test('room:join: room:joined to the caller, user:joined to the others', async (t) => {
     const { room, users: [ada, bob] } = await world.party(t, 'Ada', 'Bob');
     hasFields(await bob.next('room:joined'), { roomId: room, timestamp: ISO, seq: 0, unread: 0 }, 'room:joined');

@@ -1,13 +1,14 @@
 // Contract, section 2: typing is forwarded sparingly and never outlives the typist.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 
 import { accepted, hasFields } from '../lib/expect.mjs';
 import { pause } from '../lib/wait.mjs';
 import { settled } from '../lib/world.mjs';
 
 export function typing(world) {
+  const { test } = world;
+
   test('typing: start and stop reach the others alone', async (t) => {
     const { room, users: [ada, bob] } = await world.party(t, 'Ada', 'Bob');
     const { userId, username } = ada;

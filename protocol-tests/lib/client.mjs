@@ -1,7 +1,6 @@
 // socket.io-client with a memory: everything that arrives is kept in order, and waited for by name.
 
-import { io } from 'socket.io-client';
-
+import { KINDS } from './kinds.mjs';
 import { sign } from './tokens.mjs';
 import { brief, PATIENCE, within } from './wait.mjs';
 
@@ -14,12 +13,14 @@ const TRANSPORTS = { polling: ['polling'], websocket: ['websocket'], upgrade: ['
 export class Client {
   /** `{event, args, at, taken}` in the order of arrival; the client's own life is in it as connect, disconnect … */
   events = [];
+  /** How long an acknowledgement may take, in ms. */
+  patience = PATIENCE;
   #waiting = new Set();
 
-  constructor(url, { mode = 'websocket', name = 'client', ...options }) {
-    this.label = `${name} (${mode})`;
+  constructor(url, { kind = KINDS[0], mode = 'websocket', name = 'client', ...options }) {
+    this.label = `${name} (${kind.name}, ${mode})`;
     this.mode = mode;
-    this.socket = io(url, {
+    this.socket = kind.io(url, {
       transports: TRANSPORTS[mode],
       upgrade: mode === 'upgrade',
       forceNew: true,
@@ -98,7 +99,7 @@ export class Client {
   /** Emits with an ack callback; resolves to the callback's first argument. */
   emitAck(event, ...args) {
     const answer = new Promise((resolve) => this.socket.emit(event, ...args, resolve));
-    return within(PATIENCE, answer, () => `the ack of ${event} ${brief(args)} at ${this.label}; ${this.story()}`);
+    return within(this.patience, answer, () => `the ack of ${event} ${brief(args)} at ${this.label}; ${this.story()}`);
   }
 
   disconnect() {

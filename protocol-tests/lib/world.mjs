@@ -1,17 +1,23 @@
 // Users, rooms and parties: what nearly every chat test begins with.
 
+import { test } from 'node:test';
+
 import { client, connect } from './client.mjs';
 import { accepted } from './expect.mjs';
+import { KINDS } from './kinds.mjs';
 import { CONTENT_MARK } from './server.mjs';
 import { unique } from './wait.mjs';
 
 /** A message text that no other message has, marked so that it can be told in a log. */
 export const saying = (text = 'hello') => `${CONTENT_MARK} ${unique(text)}`;
 
-/** One server seen over one transport. */
+/** One server seen by one kind of client over one transport. */
 export class World {
-  constructor(server, mode) {
-    Object.assign(this, { server, mode });
+  /** How the tests of the contract are made known; whoever counts them puts another one here. */
+  test = test;
+
+  constructor(server, mode, kind = KINDS[0]) {
+    Object.assign(this, { server, mode, kind });
   }
 
   /** A conversation of its own for the given user ids. */
@@ -28,13 +34,13 @@ export class World {
 
   /** Connects someone, who then also carries `userId` and `username`. */
   async user(t, claims, options = {}) {
-    const made = await connect(t, this.server, { mode: this.mode, claims, ...options });
+    const made = await connect(t, this.server, { kind: this.kind, mode: this.mode, claims, ...options });
     return Object.assign(made, { userId: claims.userId, username: claims.username });
   }
 
   /** Not yet connected. */
   client(t, options) {
-    return client(t, this.server, { mode: this.mode, ...options });
+    return client(t, this.server, { kind: this.kind, mode: this.mode, ...options });
   }
 
   /** New users, members of one new room, connected and in it. */
