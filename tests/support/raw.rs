@@ -34,6 +34,29 @@ pub(crate) enum Frame {
     End,
 }
 
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct HttpAnswer {
+    pub(crate) status: u16,
+    head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl HttpAnswer {
+    /// All values of a header.
+    pub(crate) fn values(&self, name: &str) -> Vec<&str> {
+        let pairs = self.head.lines().filter_map(|line| line.split_once(": "));
+        pairs.filter(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
+    }
+}
+
+/// A GET on a connection of its own, with more headers, each line with its end.
+pub(crate) async fn get(address: SocketAddr, path: &str, headers: &str) -> HttpAnswer {
+    let mut raw = Raw::open(address).await;
+    raw.write(format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n")).await;
+    raw.answer().await.unwrap()
+}
+
 impl Raw {
     pub(crate) async fn open(address: SocketAddr) -> Self {
         Self { stream: soon(TcpStream::connect(address)).await.unwrap(), unread: Vec::new() }
@@ -85,15 +108,22 @@ impl Raw {
 
     /// The response that comes next, status and body; `None` when the connection ends instead.
     pub(crate) async fn response(&mut self) -> Option<(u16, String)> {
+        let answer = self.answer().await?;
+        Some((answer.status, String::from_utf8(answer.body).unwrap()))
+    }
+
+    /// The same with its head. The body is read as long as the head says, but for those that have none.
+    pub(crate) async fn answer(&mut self) -> Option<HttpAnswer> {
         let head = self.head().await;
         let status = head.split(' ').nth(1)?.parse().unwrap();
-        let length = head
-            .to_ascii_lowercase()
-            .split_once("content-length: ")
-            .map_or(0, |(_, rest)| rest.split("\r\n").next().unwrap().parse().unwrap());
+        let mut answer = HttpAnswer { status, head, body: Vec::new() };
+        let length = match status {
+            101 | 204 | 304 => 0,
+            _ => answer.values("content-length").first().map_or(0, |length| length.parse().unwrap()),
+        };
         while self.unread.len() < length && self.read().await {}
-        let body = self.unread.drain(..length.min(self.unread.len())).collect();
-        Some((status, String::from_utf8(body).unwrap()))
+        answer.body = self.unread.drain(..length.min(self.unread.len())).collect();
+        Some(answer)
     }
 
     pub(crate) async fn status(&mut self) -> Option<u16> {
