@@ -3,6 +3,7 @@
 import { after, describe } from 'node:test';
 
 import { connecting } from './contract/connecting.mjs';
+import { edge } from './contract/edge.mjs';
 import { history } from './contract/history.mjs';
 import { cors, plainHttp } from './contract/http.mjs';
 import { enduring, starting } from './contract/lifecycle.mjs';
@@ -28,5 +29,6 @@ for (const mode of MODES) {
 
 describe('over HTTP', () => plainHttp(server));
 await cors();
+await edge();
 describe('starting', () => starting());
 describe('enduring', { concurrency: 4 }, () => enduring());

@@ -113,7 +113,8 @@ async fn engine<A: Application>(
         (None, _) => {
             let sid = polling::new_session_id(core.id())?;
             let mut response = polling::begin(&core, sid, is_echo, authorization(request.headers()))?;
-            let name = core.shared().settings.edge.cookie_name.as_ref();
+            // A page that may not read the answer is not to leave a cookie behind either.
+            let name = core.shared().settings.edge.cookie_name.as_ref().filter(|_| is_allowed);
             cookie::set(response.headers_mut(), name, sid, client.is_secure);
             Ok(response)
         }

@@ -48,6 +48,8 @@ async fn e13_without_a_name_or_without_a_handshake_no_cookie_is_set() {
     for path in ["/livez", "/", "/socket.io/?EIO=4&transport=x"] {
         assert!(get(server.address(), path, "").await.values("set-cookie").is_empty(), "{path}");
     }
+    let foreign = get(server.address(), HANDSHAKE, "Origin: https://evil.example\r\n").await;
+    assert_eq!((foreign.status, foreign.values("set-cookie").len()), (200, 0), "a page that may not read the answer");
     let sid = sid(&get(server.address(), HANDSHAKE, "").await.body);
     assert_eq!(http(server.address(), "POST", &format!("{HANDSHAKE}&sid={sid}"), "40").await.0, 200);
     let poll = get(server.address(), &format!("{HANDSHAKE}&sid={sid}"), "").await;
