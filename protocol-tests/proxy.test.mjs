@@ -37,6 +37,7 @@ const server = await startServer({
   TRUST_PROXY: '127.0.0.1',
   MAX_CONNECTIONS_PER_IP: String(MOST),
   OPEN_ROOMS: 'true',
+  WS_DEFLATE: 'true', // browsers offer it, and compress all that they send
 });
 after(() => server.stop());
 const nginx = await Nginx.before(server);

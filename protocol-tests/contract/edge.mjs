@@ -1,6 +1,7 @@
 // Contract, sections 6 and 7: what browsers and proxies see of the server, and what its settings make of that.
 
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { after, describe, test } from 'node:test';
 
@@ -83,11 +84,40 @@ export async function edge() {
     });
   });
 
+  const deflating = await startServer({ WS_DEFLATE: 'true', OPEN_ROOMS: 'true' });
+
+  describe('WS_DEFLATE', () => {
+    after(() => deflating.stop());
+
+    test('messages of every length arrive whole, whether or not a client compresses', showingLog(deflating, async (t) => {
+      const room = unique('deflate');
+      const people = [];
+      for (const perMessageDeflate of [{ threshold: 0 }, { threshold: 1024 }, { threshold: 0, clientMaxWindowBits: 9 }, false]) {
+        const user = await connect(t, deflating, { claims: { userId: unique('user') }, perMessageDeflate });
+        accepted(await user.emitAck('room:join', { roomId: room }));
+        const { extensions } = user.socket.io.engine.transport.ws;
+        assert.equal(extensions, perMessageDeflate ? 'permessage-deflate' : '');
+        people.push(user);
+      }
+      people.push(await connect(t, deflating, { mode: 'upgrade', claims: { userId: unique('user') } }));
+      accepted(await people.at(-1).emitAck('room:join', { roomId: room }));
+      for (const length of [1, 100, 1_100, 60_000]) {
+        for (const sender of people) {
+          const noise = randomBytes(Math.ceil(length / 4)).toString('base64');
+          const content = `said: ${noise}${'ä€ over and over '.repeat(length / 30)}`;
+          accepted(await sender.emitAck('message:send', { roomId: room, content }));
+          for (const user of people) await user.next('message:new', (m) => m.content === content);
+        }
+      }
+    }));
+  });
+
   describe('settings of the edge that make no sense', () => {
     for (const [name, value, complaint] of [
       ['SOCKET_PATH', '/socket.io', /SOCKET_PATH is "\/socket.io"; it must be a path/],
       ['SOCKET_PATH', '/', /SOCKET_PATH is/],
       ['COOKIE_NAME', 'a;b', /COOKIE_NAME is "a;b"; it must be a cookie's name/],
+      ['WS_DEFLATE', 'yes', /WS_DEFLATE is "yes"; it must be one of true, false/],
       ['TRUST_PROXY', 'yes', /TRUST_PROXY is "yes"; it must be a number of proxies/],
       ['CLIENT_BUNDLE_DIR', '/nowhere', /CLIENT_BUNDLE_DIR names the folder "\/nowhere", which cannot be read/],
       ['CLIENT_BUNDLE_DIR', '/', /CLIENT_BUNDLE_DIR names the folder "\/", which holds no socket.io script/],

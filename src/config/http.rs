@@ -1,5 +1,5 @@
 //! What HTTP shows of the server, and whom it believes: `SOCKET_PATH`, `COOKIE_NAME`, `TRUST_PROXY`,
-//! `CLIENT_BUNDLE_DIR`.
+//! `CLIENT_BUNDLE_DIR`, `WS_DEFLATE`.
 
 use std::fmt;
 
@@ -18,9 +18,12 @@ pub struct Edge {
     pub proxies: TrustProxy,
     /// `CLIENT_BUNDLE_DIR`: the scripts of the client that are served below [`Edge::socket_path`]; default none.
     pub bundle: Option<ClientBundle>,
+    /// `WS_DEFLATE`: whether clients may compress WebSocket messages, and long ones to them are; default false, because
+    /// it costs a core more time than the bytes are worth in most networks.
+    pub deflate: bool,
 }
 
-/// Reads the four variables. `origins` is what they are to agree with.
+/// Reads the variables. `origins` is what they are to agree with.
 pub(super) fn edge(reader: &mut Reader<'_>, origins: &Origins) -> Result<Edge, ConfigError> {
     let socket_path = reader.parsed(
         "SOCKET_PATH",
@@ -42,7 +45,8 @@ pub(super) fn edge(reader: &mut Reader<'_>, origins: &Origins) -> Result<Edge, C
         TrustProxy::parse,
     )?;
     let bundle = reader.folder("CLIENT_BUNDLE_DIR", ClientBundle::read)?;
-    Ok(Edge { socket_path, cookie_name, proxies, bundle })
+    let deflate = reader.boolean("WS_DEFLATE", false)?;
+    Ok(Edge { socket_path, cookie_name, proxies, bundle, deflate })
 }
 
 /// Where clients connect. It begins and ends with a slash, and has exactly one spelling: no escapes, no empty segments,

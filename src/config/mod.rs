@@ -86,7 +86,7 @@ pub struct Config {
     /// `CORS_ORIGIN`: `*` or a list separated by commas. Default: same origin only; in development `*`, because a
     /// front end under work is served from another port.
     pub origins: Origins,
-    /// `SOCKET_PATH`, `COOKIE_NAME`, `TRUST_PROXY`, `CLIENT_BUNDLE_DIR`.
+    /// `SOCKET_PATH`, `COOKIE_NAME`, `TRUST_PROXY`, `CLIENT_BUNDLE_DIR`, `WS_DEFLATE`.
     pub edge: Edge,
     /// `LOG_LEVEL`: `error`, `warn`, `info` (default), `debug`.
     pub log_level: LogLevel,

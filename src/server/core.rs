@@ -190,7 +190,9 @@ impl<A: Application> Core<A> {
 
     fn open(&self, mail: Mail) {
         match mail {
-            Mail::Probe { sid, stream, read_ahead, pass } => websocket::adopt(self, sid, stream, read_ahead, pass),
+            Mail::Probe { sid, stream, read_ahead, pass, deflates } => {
+                websocket::adopt(self, sid, stream, read_ahead, pass, deflates);
+            }
             Mail::Room { room, frames, except } => {
                 self.with(|state, now| state.send_to_room(&room, &frames, except, now));
             }

@@ -20,6 +20,7 @@ use super::settings::Protocol;
 use super::websocket::{Handshake, Upgraded};
 use super::{cookie, cors, health, playground, polling, websocket};
 use crate::chat::application::Application;
+use crate::engineio::deflate;
 use crate::engineio::error::HandshakeError;
 use crate::engineio::handshake::{self, Query};
 use crate::ids::SessionId;
@@ -48,6 +49,7 @@ pub(crate) async fn answer<A: Application>(
     let client = forwarded::client(proxies, peer.address, |name| {
         request.headers().get_all(name).iter().map(HeaderValue::as_bytes)
     });
+    let wants_upgrade = request.headers().contains_key(header::UPGRADE);
     let mut response = match peer.on_behalf_of(&client, &shared) {
         _ if request.method() == Method::OPTIONS => verdict.preflight(request.headers()),
         Some(peer) => route(core, peer, request, &client, verdict.is_allowed).await,
@@ -56,6 +58,10 @@ pub(crate) async fn answer<A: Application>(
             too_many()
         }
     };
+    if wants_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // What follows may be frames for all we know, or what a proxy takes for frames: it is not for us to read.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     verdict.apply(response.headers_mut());
     Ok(response)
 }
@@ -150,6 +156,7 @@ fn upgrade<A: Application>(
     };
     let accept = HeaderValue::from_str(&tokio_tungstenite::tungstenite::handshake::derive_accept_key(&key))
         .map_err(|_| HandshakeError::BadRequest)?;
+    let deflates = core.shared().settings.edge.deflate && deflate::is_offered(values("sec-websocket-extensions"));
     let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
     let begin = match query.sid {
         Some(sid) => Begin::Probe(sid),
@@ -166,7 +173,7 @@ fn upgrade<A: Application>(
         let Ok(upgraded) = upgraded.await else { return };
         let Ok(parts) = upgraded.downcast::<hyper_util::rt::TokioIo<tokio::net::TcpStream>>() else { return };
         let Some(pass) = peer.take() else { return };
-        let upgraded = Upgraded { stream: parts.io.into_inner(), read_ahead: parts.read_buf, pass };
+        let upgraded = Upgraded { stream: parts.io.into_inner(), read_ahead: parts.read_buf, pass, deflates };
         match begin {
             Begin::Session(handshake) => websocket::begin(&core, upgraded, handshake),
             Begin::Probe(sid) => websocket::probe(&core, sid, upgraded),
@@ -176,6 +183,9 @@ fn upgrade<A: Application>(
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if deflates {
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(deflate::AGREED));
+    }
     Ok(response)
 }
 

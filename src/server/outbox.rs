@@ -3,19 +3,43 @@
 //! Owns the bound and what happens at it. A pure structure: it writes to nothing, and the same queue feeds a WebSocket
 //! and the answers of long polls.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use flate2::{Compress, Compression};
+
+use crate::engineio::deflate;
 use crate::engineio::frame::{self, MAX_HEADER, Opcode};
 use crate::engineio::payload::{self, ServerPacket};
 
 /// One Engine.IO packet, framed for WebSocket once and shared by everyone who receives it. Polling uses the same bytes
 /// without the frame's header. A recipient's share is one pointer, so that thousands of slow ones cost little more than
 /// one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SharedFrame(Arc<Box<[u8]>>);
+#[derive(Clone, Debug)]
+pub struct SharedFrame(Arc<Framed>);
+
+#[derive(Debug)]
+struct Framed {
+    plain: Box<[u8]>,
+    /// The same, compressed for those who take it, once somebody does; `None` where that would be no shorter.
+    deflated: OnceLock<Option<Box<[u8]>>>,
+}
+
+impl PartialEq for SharedFrame {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.plain == other.0.plain
+    }
+}
+
+impl Eq for SharedFrame {}
+
+thread_local! {
+    /// A core's compressor of messages, 260 KB once it is used.
+    static DEFLATER: RefCell<Compress> = RefCell::new(Compress::new(Compression::fast(), false));
+}
 
 impl SharedFrame {
     /// A text packet, written by `write` behind room for the header.
@@ -41,7 +65,7 @@ impl SharedFrame {
     /// A WebSocket frame, whole.
     #[must_use]
     pub fn control(frame: &[u8]) -> Self {
-        Self(Arc::new(frame.into()))
+        Self(Arc::new(Framed { plain: frame.into(), deflated: OnceLock::new() }))
     }
 
     fn from_buffer(opcode: Opcode, buffer: &mut [u8]) -> Self {
@@ -54,18 +78,29 @@ impl SharedFrame {
         Self::control(buffer.get(unused..).unwrap_or_default())
     }
 
-    /// The frame's bytes on a WebSocket.
-    fn bytes(&self) -> &[u8] {
-        &self.0
+    /// The frame's bytes on a WebSocket, for a client that takes compressed messages or for one that does not. Whoever is
+    /// the first to need them compressed does it for all; another core that needs them at that very moment waits, which
+    /// is no longer than doing it again would take.
+    fn bytes(&self, deflates: bool) -> &[u8] {
+        let is_long = self.0.plain.len() >= deflate::LEAST_BYTES;
+        let short = if deflates && is_long { self.0.deflated.get_or_init(|| self.deflate()).as_deref() } else { None };
+        short.unwrap_or(&self.0.plain)
     }
 
+    fn deflate(&self) -> Option<Box<[u8]>> {
+        let (opcode @ (Opcode::Text | Opcode::Binary), payload) = frame::split(&self.0.plain)? else { return None };
+        let payload = DEFLATER.with(|deflater| deflate::deflate(&mut *deflater.try_borrow_mut().ok()?, payload))?;
+        Some(Vec::from(frame::encode_deflated(opcode, &payload)).into())
+    }
+
+    /// What it counts for in an outbox: its length as it is, whoever receives it.
     fn len(&self) -> usize {
-        self.0.len()
+        self.0.plain.len()
     }
 
     /// The packet without its frame; control frames are WebSocket's own business and hold none.
     fn packet(&self) -> Option<ServerPacket<'_>> {
-        let (opcode, payload) = frame::split(self.bytes())?;
+        let (opcode, payload) = frame::split(&self.0.plain)?;
         match opcode {
             Opcode::Text => Some(ServerPacket::Text(payload)),
             Opcode::Binary => Some(ServerPacket::Binary(payload)),
@@ -94,7 +129,9 @@ pub struct SlowConsumer;
 pub struct Outbox {
     entries: VecDeque<Entry>,
     bytes: usize,
-    /// Bytes of the front frame that are written already.
+    /// Whether the WebSocket that it goes to takes compressed messages.
+    deflates: bool,
+    /// Bytes of the front frame, as it goes out, that are written already.
     written: usize,
     /// When the queue was last empty; entries count their time from here.
     since: Option<Instant>,
@@ -175,12 +212,17 @@ impl Outbox {
         Some(self.since? + Duration::from_millis(oldest.queued.into()) + bounds.age)
     }
 
+    /// Says what kind of WebSocket it goes to from now on. Not to be changed while a frame is half written.
+    pub fn set_deflates(&mut self, deflates: bool) {
+        self.deflates = deflates;
+    }
+
     /// Fills `slices` with what comes next on a WebSocket and returns how many were filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
         let mut skip = self.written;
         for (slot, entry) in slices.iter_mut().zip(&self.entries) {
-            *slot = IoSlice::new(entry.frame.bytes().get(skip..).unwrap_or_default());
+            *slot = IoSlice::new(entry.frame.bytes(self.deflates).get(skip..).unwrap_or_default());
             skip = 0;
             filled += 1;
         }
@@ -191,12 +233,12 @@ impl Outbox {
     pub fn advance(&mut self, count: usize) {
         self.written += count;
         while let Some(entry) = self.entries.front() {
-            let length = entry.frame.len();
+            let length = entry.frame.bytes(self.deflates).len();
             if self.written < length {
                 return;
             }
             self.written -= length;
-            self.bytes -= length;
+            self.bytes -= entry.frame.len();
             self.entries.pop_front();
         }
         self.written = 0;
@@ -275,6 +317,37 @@ mod tests {
             outbox.advance(1);
         }
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn a_frame_is_compressed_once_for_all_who_take_it_and_read_plain_by_the_others() {
+        let long = SharedFrame::from_text(&format!("4{}", "over and over ".repeat(200)));
+        let to = |deflates| {
+            let mut outbox = Outbox::default();
+            outbox.set_deflates(deflates);
+            for frame in [&long, &SharedFrame::from_text("4short"), &SharedFrame::control(&[0x8a, 0]), &long] {
+                outbox.push(frame.clone(), Bounds { bytes: 10_000, ..BOUNDS }, Instant::now()).unwrap();
+            }
+            outbox
+        };
+        let mut plain = to(false);
+        assert!(long.0.deflated.get().is_none() && on_the_wire(&plain).starts_with(&[0x81, 126]));
+        let mut deflated = to(true);
+        let whole = on_the_wire(&deflated);
+        assert!(whole.starts_with(&[0xc1]) && whole.len() < 200, "{}", whole.len());
+        let copies: Vec<_> =
+            [to(true), to(true)].iter().map(|outbox| outbox.entries[0].frame.bytes(true).as_ptr()).collect();
+        assert_eq!(copies, [long.bytes(true).as_ptr(); 2], "the same bytes for everybody");
+        for written in 0..whole.len() {
+            assert_eq!(on_the_wire(&deflated), whole[written..], "after {written}");
+            deflated.advance(1);
+        }
+        assert!(deflated.is_empty() && deflated.bytes == 0);
+        assert_eq!(
+            to(true).take_payload(10_000),
+            plain.take_payload(10_000),
+            "a poll's answer is compressed as a whole"
+        );
     }
 
     #[test]

@@ -143,6 +143,83 @@ async fn w14_compression_is_not_offered_and_a_compressed_frame_is_closed_unread(
     }
 }
 
+/// A WebSocket that may compress, connected as `user`, or attached to a polling session.
+async fn compressing(address: std::net::SocketAddr, sid: Option<&str>) -> Raw {
+    let mut raw = Raw::open(address).await;
+    let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+    raw.write(format!("GET {} HTTP/1.1\r\nHost: x\r\n{UPGRADE}{offer}\r\n", websocket_path(sid))).await;
+    let answer = raw.answer().await.unwrap();
+    let agreed = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    assert_eq!((answer.status, answer.values("sec-websocket-extensions")), (101, vec![agreed]));
+    raw
+}
+
+fn deflated(payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(payload.len() + 64);
+    let mut state = flate2::Compress::new(flate2::Compression::best(), false);
+    state.compress_vec(payload, &mut out, flate2::FlushCompress::Sync).unwrap();
+    out.truncate(out.len() - 4);
+    out
+}
+
+#[tokio::test]
+async fn w14_where_compression_is_agreed_on_bombs_are_cut_off_and_honest_messages_are_not() {
+    let server = start_with(|settings| settings.edge.deflate = true);
+    for (what, bytes, expected) in [
+        ("a bomb of 16 MB", frame(0xc1, &deflated(&vec![b'4'; 16 << 20])), 1009),
+        ("one byte too many", frame(0xc1, &deflated(&vec![b'4'; 1_000_001])), 1009),
+        ("a binary bomb", frame(0xc2, &deflated(&vec![0; 2_000_000])), 1009),
+        ("a stream cut short", frame(0xc1, &deflated(&b"42[\"x\"]".repeat(50))[..9]), 1007),
+        ("no stream", frame(0xc1, b"\xff\xff\xff"), 1007),
+        ("text that is not UTF-8", frame(0xc1, &deflated(&b"4\xc3\x28".repeat(50))), 1007),
+        ("a compressed ping", frame(0xc9, b"x"), 1002),
+        ("a compressed close", frame(0xc8, b"\x03\xe8"), 1002),
+        ("a compressed continuation", [frame(0x41, b"4"), frame(0xc0, b"")].concat(), 1002),
+        ("another reserved bit", frame(0xe1, b"4"), 1002),
+    ] {
+        let mut raw = compressing(server.address(), None).await;
+        assert!(matches!(raw.frame().await, Frame::Text(open) if open.starts_with("0{")));
+        raw.try_write(&bytes).await;
+        assert_eq!(raw.close_code().await, Some(expected), "{what}");
+    }
+    // Born on WebSocket, and upgraded on either core: what is compressed is understood, in one piece or in several.
+    for round in 0..4 {
+        let session = Polling::join(server.address(), "ann", "r").await;
+        let mut raw = compressing(server.address(), Some(&session.sid)).await;
+        let probe = deflated(b"2probe");
+        raw.write([frame(0x41, &probe[..2]), frame(0x80, &probe[2..])].concat()).await;
+        assert_eq!(raw.frame().await, Frame::Text("3probe".into()), "{round}");
+        raw.write(frame(0xc1, &deflated(b"5"))).await;
+        let content = "over and over ".repeat(4000);
+        let send = format!("421[\"message:send\",{{\"roomId\":\"r\",\"content\":\"{content}\"}}]");
+        raw.write(frame(0xc1, &deflated(send.as_bytes()))).await;
+        loop {
+            match raw.frame().await {
+                Frame::Deflated(payload) => {
+                    assert!(payload.len() < content.len() / 10, "{}", payload.len());
+                    let message = inflated(&payload);
+                    assert!(message.starts_with("42[\"message:new\"") && message.contains(&content));
+                    break;
+                }
+                Frame::Text(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    // Who did not offer it is sent nothing of the kind.
+    let mut plain = Raw::open(server.address()).await;
+    plain.connect("bob").await;
+    plain.write(crate::support::raw::text("42[\"room:join\",{\"roomId\":\"r\",\"since\":0}]")).await;
+    while !matches!(plain.frame().await, Frame::Text(packet) if packet.contains("over and over")) {}
+}
+
+fn inflated(payload: &[u8]) -> String {
+    let whole = [payload, &[0, 0, 0xff, 0xff]].concat();
+    let mut out = Vec::with_capacity(1_000_000);
+    flate2::Decompress::new(false).decompress_vec(&whole, &mut out, flate2::FlushDecompress::Sync).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
 #[tokio::test]
 async fn e11_pages_of_other_origins_get_no_websocket_and_no_permission() {
     let server = start_with(|settings| settings.origins = Origins::parse("https://app.example.com").unwrap());

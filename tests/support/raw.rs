@@ -28,6 +28,8 @@ pub(crate) struct Raw {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
     Text(String),
+    /// A compressed text message, as it came.
+    Deflated(Vec<u8>),
     Pong(Vec<u8>),
     Close(u16),
     /// The connection has ended.
@@ -148,7 +150,7 @@ impl Raw {
             match self.frame().await {
                 Frame::Close(code) => return Some(code),
                 Frame::End => return None,
-                Frame::Text(_) | Frame::Pong(_) => {}
+                Frame::Text(_) | Frame::Deflated(_) | Frame::Pong(_) => {}
             }
         }
     }
@@ -164,6 +166,7 @@ impl Raw {
         self.unread.drain(..header + length);
         Some(match first {
             0x81 => Frame::Text(String::from_utf8(payload).unwrap()),
+            0xc1 => Frame::Deflated(payload),
             0x8a => Frame::Pong(payload),
             0x88 => Frame::Close(u16::from_be_bytes(payload[..2].try_into().unwrap())),
             other => panic!("a frame that begins with {other:#x}"),
