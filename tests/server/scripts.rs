@@ -2,7 +2,7 @@
 
 use alt_ws::config::{Config, SocketPath};
 use alt_ws::server::Server;
-use alt_ws::server::settings::Protocol;
+use alt_ws::server::settings::{Playground, Protocol};
 
 use crate::support::raw::{Raw, get, http};
 use crate::support::{start, start_with};
@@ -110,4 +110,10 @@ async fn e14_clients_connect_at_the_configured_path_and_at_no_other() {
     assert_eq!(SocketPath::default().as_str(), "/socket.io/");
     let root = get(server.address(), "/", "").await;
     assert!(String::from_utf8(root.body).unwrap().contains(" at /chat/ws/\n"));
+    let development = start_with(|settings| {
+        settings.edge.socket_path = SocketPath::parse("/chat/ws/").unwrap();
+        settings.playground = Some(Playground { secret: None });
+    });
+    let page = String::from_utf8(get(development.address(), "/", "").await.body).unwrap();
+    assert!(page.contains("/chat/ws/?EIO=4") && !page.contains("/socket.io/"), "the page connects there as well");
 }
