@@ -172,7 +172,9 @@ mod tests {
     const X: &str = "x-forwarded-for";
     const F: &str = "forwarded";
 
-    fn ask(trust: &str, peer: &str, headers: &[(&'static str, &str)]) -> Client {
+    type Headers<'a> = &'a [(&'static str, &'a str)];
+
+    fn ask(trust: &str, peer: &str, headers: Headers<'_>) -> Client {
         let trust = if trust.is_empty() { TrustProxy::Nobody } else { TrustProxy::parse(trust).unwrap() };
         client(&trust, peer.parse().unwrap(), |name| {
             let values: Vec<_> =
@@ -186,7 +188,7 @@ mod tests {
         let long = format!("9.9.9.9,{}", "10.0.0.1,".repeat(120_000));
         let open = format!("for=\"{}", "x".repeat(1_000_000));
         let chain = format!("8.8.8.8,{}", ["10.0.0.9"; 40].join(","));
-        let cases: &[(&str, &str, &[(&str, &str)], &str)] = &[
+        let cases: &[(&str, &str, Headers<'_>, &str)] = &[
             // Who is not trusted is not listened to.
             ("", "7.7.7.7", &[(X, "1.1.1.1"), (F, "for=1.1.1.1")], "7.7.7.7"),
             ("10.0.0.0/8", "7.7.7.7", &[(X, "1.1.1.1")], "7.7.7.7"),
@@ -260,7 +262,7 @@ mod tests {
     #[test]
     fn whether_the_client_speaks_tls_is_for_a_proxy_of_ours_to_say() {
         const P: &str = "x-forwarded-proto";
-        let cases: &[(&str, &[(&str, &str)], bool)] = &[
+        let cases: &[(&str, Headers<'_>, bool)] = &[
             ("", &[(P, "https")], false),
             ("1", &[], false),
             ("1", &[(P, "https")], true),
