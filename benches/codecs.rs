@@ -62,7 +62,7 @@ fn frames(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         let now = Instant::now();
         group.bench_function(name, |bencher| {
-            let mut reader = FrameReader::new(MAX_MESSAGE);
+            let mut reader = FrameReader::new(MAX_MESSAGE, false);
             // Reading unmasks in place, so each round needs the bytes afresh; making them is not measured.
             bencher.iter_batched_ref(
                 || bytes.clone(),

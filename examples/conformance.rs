@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use alt_ws::chat::application::{Application, ConnectRequest, Now};
 use alt_ws::chat::effect::{Effect, OutEvent, Outcome};
 use alt_ws::chat::event::Online;
-use alt_ws::config::Origins;
+use alt_ws::config::{Edge, Origins};
 use alt_ws::engineio::session::Timings;
 use alt_ws::ids::{RoomId, SocketKey, UserId};
 use alt_ws::server::outbox::Bounds;
@@ -139,7 +139,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, options.port)),
         cores: options.cores,
         allow_eio3: allow_eio3()?,
-        mounts: vec![("/engine.io/", Protocol::EngineIoEcho), ("/socket.io/", Protocol::SocketIo)],
+        mounts: vec![("/engine.io/".into(), Protocol::EngineIoEcho), ("/socket.io/".into(), Protocol::SocketIo)],
         namespaces: &["/", "/custom"],
         parser: parser()?,
         timings: Timings {
@@ -152,6 +152,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         connect_timeout: Duration::from_secs(1),
         gate: Gate::Open,
         origins: Origins::Any,
+        edge: Edge::default(),
         outbox: Bounds { bytes: 4_000_000, age: Duration::from_secs(30) },
         store: None,
         audience: Audience::Contacts,

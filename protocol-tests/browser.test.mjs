@@ -1,29 +1,20 @@
 // Two people in a real browser on the page that a development server shows at /.
 
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { after, test } from 'node:test';
 
-import { chromium } from 'playwright-core';
-
+import { launch } from './lib/browser.mjs';
 import { showingLog, startServer } from './lib/server.mjs';
 import { unique } from './lib/wait.mjs';
 
-const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
-assert.ok(existsSync(executablePath), `${executablePath} is missing: apt-get install -y --no-install-recommends chromium`);
 const PATIENCE = 10_000;
 const out = new URL('out/', import.meta.url).pathname;
 mkdirSync(out, { recursive: true });
 
 const server = await startServer({ NODE_ENV: 'development' });
 after(() => server.stop());
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    '--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync',
-    '--no-first-run',
-  ],
-});
+const browser = await launch();
 after(() => browser.close());
 
 /** One person with a browser profile of their own. */

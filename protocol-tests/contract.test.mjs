@@ -3,6 +3,7 @@
 import { after, describe } from 'node:test';
 
 import { contract } from './contract/all.mjs';
+import { edge } from './contract/edge.mjs';
 import { cors, plainHttp } from './contract/http.mjs';
 import { enduring, starting } from './contract/lifecycle.mjs';
 import { MODES } from './lib/client.mjs';
@@ -16,5 +17,6 @@ contract(server, KINDS[0], MODES);
 
 describe('over HTTP', () => plainHttp(server));
 await cors();
+await edge();
 describe('starting', () => starting());
 describe('enduring', { concurrency: 4 }, () => enduring());

@@ -4,9 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Whether there is a program $1. Debian keeps those of PostgreSQL out of PATH.
+# Whether there is a program $1. Debian keeps those of PostgreSQL out of PATH, and those of servers out of most users'.
 has() {
-  local PATH=$PATH:${PG_BIN:-}
+  local PATH=$PATH:/usr/sbin:${PG_BIN:-}
   command -v "$1" >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null
 }
 
@@ -26,6 +26,7 @@ need node nodejs
 need npm npm
 need python3 python3-venv
 need strace strace
+need nginx nginx
 
 # The servers that tests start, unless these variables name others (see tests/support/services.rs).
 [ -n "${PG_URL:-}" ] || need postgres postgresql

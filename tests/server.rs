@@ -9,14 +9,26 @@
     reason = "a test that cannot go on fails, in its helpers too"
 )]
 
+#[path = "server/answers.rs"]
+mod answers;
+#[path = "server/cookies.rs"]
+mod cookies;
 #[path = "server/frames.rs"]
 mod frames;
 #[path = "server/life.rs"]
 mod life;
 #[path = "server/limits.rs"]
 mod limits;
+#[path = "server/proxies.rs"]
+mod proxies;
 #[path = "server/requests.rs"]
 mod requests;
 #[path = "server/revision_3.rs"]
 mod revision_3;
+#[path = "server/scripts.rs"]
+mod scripts;
+#[path = "server/sessions.rs"]
+mod sessions;
 mod support;
+#[path = "server/upgrades.rs"]
+mod upgrades;

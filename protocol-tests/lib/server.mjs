@@ -47,7 +47,8 @@ process.on('exit', () => {
 });
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1)); // so that 'exit' is run
 
-function temporaryFolder() {
+/** A folder that goes with this process. */
+export function temporaryFolder() {
   const folder = mkdtempSync(join(tmpdir(), 'alt-ws-test-'));
   folders.push(folder);
   return folder;

@@ -44,6 +44,16 @@ pub enum ConfigError {
         /// What is wrong with it.
         complaint: String,
     },
+    /// A folder that a variable names.
+    #[error("{name} names the folder {path:?}, which {complaint}")]
+    Folder {
+        /// The variable.
+        name: String,
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        complaint: String,
+    },
     /// `.env` is there and cannot be read.
     #[error("{path:?} cannot be read: {complaint}")]
     DotEnv {

@@ -3,9 +3,12 @@
 //! Owns the names of the variables and what they mean together. Everything after this module works with [`Config`] and
 //! never sees a variable. A value that is not understood stops the start: a server that guesses is worse than none.
 
+mod bundle;
 mod error;
+mod http;
 pub mod limits;
 mod origins;
+mod proxies;
 mod reader;
 mod secret;
 mod stores;
@@ -21,8 +24,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::auth::Keys;
 use crate::ids::CoreId;
+pub use bundle::ClientBundle;
 pub use error::ConfigError;
+pub use http::{CookieName, Edge, SocketPath};
 pub use origins::Origins;
+pub use proxies::{Network, TrustProxy, first_of};
 pub use reader::Setting;
 use reader::{Lookup, Reader};
 pub use secret::{MASK, Secret};
@@ -89,6 +95,8 @@ pub struct Config {
     /// `CORS_ORIGIN`: `*` or a list separated by commas. Default: same origin only; in development `*`, because a
     /// front end under work is served from another port.
     pub origins: Origins,
+    /// `SOCKET_PATH`, `COOKIE_NAME`, `TRUST_PROXY`, `CLIENT_BUNDLE_DIR`, `WS_DEFLATE`.
+    pub edge: Edge,
     /// `LOG_LEVEL`: `error`, `warn`, `info` (default), `debug`.
     pub log_level: LogLevel,
     /// `STORE`: `auto` (default) or `memory`; `MONGO_URI`, `DB_HOST` and what belongs to them.
@@ -118,7 +126,8 @@ pub struct Config {
     pub max_message_bytes: usize,
     /// `CORES`, 1..=64 ([`CoreId::MAX_CORES`]), default the number of CPUs: threads that serve connections.
     pub cores: usize,
-    /// `MAX_CONNECTIONS_PER_IP`, default 256: a large office behind one address; `None` (0) is no limit.
+    /// `MAX_CONNECTIONS_PER_IP`, default 256: a large office behind one IPv4 address, or one IPv6 network of 64 bits;
+    /// `None` (0) is no limit.
     pub max_connections_per_ip: Option<NonZeroU32>,
     /// `MAX_CONNECTIONS_PER_USER`, default 32: every tab of every device of one person; `None` (0) is no limit.
     pub max_connections_per_user: Option<NonZeroU32>,
@@ -214,6 +223,7 @@ fn parse(lookup: Lookup<'_>) -> Result<Report, ConfigError> {
         Origins::parse,
     )?;
     let allow_eio3 = reader.boolean("ALLOW_EIO3", false)?;
+    let edge = http::edge(reader, &origins)?;
     let levels =
         [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
     let log_level = reader.one_of("LOG_LEVEL", &levels, LogLevel::Info)?;
@@ -249,6 +259,7 @@ fn parse(lookup: Lookup<'_>) -> Result<Report, ConfigError> {
         page_secret,
         origins,
         allow_eio3,
+        edge,
         log_level,
         store,
         data_dir,

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::io::Read;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::{ConfigError, MASK, Secret, Source};
@@ -129,6 +129,38 @@ impl<'a> Reader<'a> {
         Ok(found.map(|(text, _)| text))
     }
 
+    /// A value of any type that has no default; `allowed` ends the sentence "it must be …".
+    pub(super) fn optional<T: Display>(
+        &mut self,
+        name: &'static str,
+        allowed: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some((text, source)) = self.raw(name)? else {
+            self.note(name, "(not set)", Source::Default);
+            return Ok(None);
+        };
+        let value = parse(&text).ok_or_else(|| ConfigError::value(name, &text, allowed))?;
+        self.note(name, &value, source);
+        Ok(Some(value))
+    }
+
+    /// What is in a folder. `read` takes it or says what is wrong, after the folder's name.
+    pub(super) fn folder<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&Path) -> Result<T, String>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some((text, source)) = self.raw(name)? else {
+            self.note(name, "(not set)", Source::Default);
+            return Ok(None);
+        };
+        let path = PathBuf::from(&text);
+        let value = read(&path).map_err(|complaint| ConfigError::Folder { name: name.into(), path, complaint })?;
+        self.note(name, text.escape_debug(), source);
+        Ok(Some(value))
+    }
+
     /// A secret, given in the variable itself or in the file that `NAME_FILE` names, whose line end is not part of it.
     pub(super) fn secret(&mut self, name: &'static str) -> Result<Option<Secret>, ConfigError> {
         let file_name = format!("{name}_FILE");
@@ -196,7 +228,7 @@ fn parse_digits<T: FromStr>(text: &str) -> Option<T> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-fn read_file(name: &str, path: &std::path::Path) -> Result<String, ConfigError> {
+fn read_file(name: &str, path: &Path) -> Result<String, ConfigError> {
     let complain = |complaint: String| ConfigError::File { name: name.to_owned(), path: path.to_owned(), complaint };
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(|error| complain(format!("cannot be read: {error}")))?;

@@ -29,6 +29,9 @@ fn with_only_a_secret_every_default_is_the_strict_one() {
     assert_eq!(config.made_up_secret, None);
     assert_eq!(config.origins, Origins::SameOrigin);
     assert!(!config.allow_eio3);
+    assert_eq!(config.edge.socket_path.as_str(), "/socket.io/");
+    assert_eq!((config.edge.cookie_name, config.edge.proxies), (None, TrustProxy::Nobody));
+    assert_eq!((config.edge.bundle, config.edge.deflate), (None, false));
     assert_eq!(config.log_level, LogLevel::Info);
     assert_eq!(config.store, Stores::Kept { structure: Structure::Embedded, messages: Messages::Embedded });
     assert_eq!(config.data_dir, PathBuf::from("./data"));
@@ -89,6 +92,10 @@ fn good_values_are_taken() {
     assert_eq!(good("WS_HOST", "::1").listen.to_string(), "[::1]:3001");
     assert_eq!(good("CORS_ORIGIN", "*").origins, Origins::Any);
     assert_eq!(good("CORS_ORIGIN", "https://a.b").origins, Origins::List(vec!["https://a.b".into()]));
+    assert_eq!(good("SOCKET_PATH", "/ws/").edge.socket_path.as_str(), "/ws/");
+    assert_eq!(good("COOKIE_NAME", "io").edge.cookie_name, CookieName::parse("io"));
+    assert_eq!(good("TRUST_PROXY", "1").edge.proxies, TrustProxy::Hops(1.try_into().unwrap()));
+    assert_eq!(good("TRUST_PROXY", "::1,10.0.0.0/8").edge.proxies.to_string(), "::1/128,10.0.0.0/8");
     assert_eq!(good("LOG_LEVEL", "debug").log_level, LogLevel::Debug);
     assert_eq!(good("STORE", "memory").store, Stores::Memory);
     assert_eq!(good("DATA_DIR", "/var/lib/alt").data_dir, PathBuf::from("/var/lib/alt"));
@@ -114,6 +121,27 @@ fn good_values_are_taken() {
 }
 
 #[test]
+fn the_clients_scripts_are_read_at_the_start_or_it_is_said_why_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let error = complaint(&[("CLIENT_BUNDLE_DIR", path)]);
+    assert!(error.starts_with(&format!("CLIENT_BUNDLE_DIR names the folder {path:?}, which holds no")), "{error}");
+    std::fs::write(folder.path().join("socket.io.min.js"), "io").unwrap();
+    let bundle = config(&[("CLIENT_BUNDLE_DIR", path)]).unwrap().edge.bundle.unwrap();
+    assert_eq!(bundle.files().map(|(name, _)| name).collect::<Vec<_>>(), ["socket.io.min.js"]);
+}
+
+#[test]
+fn a_cookie_and_a_wildcard_are_warned_of_together() {
+    let warnings = |origins| {
+        let pairs = [("JWT_SECRET", SECRET), ("COOKIE_NAME", "io"), ("CORS_ORIGIN", origins)];
+        report(&pairs).unwrap().warnings
+    };
+    assert!(warnings("*").iter().any(|warning| warning.contains("withCredentials")), "{:?}", warnings("*"));
+    assert!(warnings("https://a.b").is_empty() && warnings("").is_empty());
+}
+
+#[test]
 fn a_wrong_value_is_named_quoted_and_told_what_is_allowed() {
     for (name, value, allowed) in [
         ("NODE_ENV", "staging", "one of production, development, test"),
@@ -124,6 +152,10 @@ fn a_wrong_value_is_named_quoted_and_told_what_is_allowed() {
         ("WS_PORT", " 1", "a whole number"),
         ("WS_HOST", "example.com", "an IP address or localhost"),
         ("CORS_ORIGIN", "https://a/path", "* or a list"),
+        ("SOCKET_PATH", "/socket.io", "a path like /socket.io/ that begins and ends with a slash"),
+        ("COOKIE_NAME", "a b", "a cookie's name"),
+        ("TRUST_PROXY", "true", "a number of proxies from 1 to 32, or a list"),
+        ("TRUST_PROXY", "0.0.0.0/0", "a number of proxies"),
         ("LOG_LEVEL", "trace", "one of error, warn, info, debug"),
         ("STORE", "mongo", "one of auto, memory"),
         ("DB_PORT", "0", "a whole number from 1 to 65535"),
@@ -357,10 +389,11 @@ fn the_report_names_every_variable_once_and_shows_no_secret() {
     .unwrap();
     let mut names: Vec<_> = settings.iter().map(|setting| setting.name).collect();
     names.sort_unstable();
-    let expected = "ALLOW_EIO3 CORES CORS_ORIGIN DATA_DIR DB_HOST DB_NAME DB_PASS DB_PORT DB_USER DRAIN_TIMEOUT_MS JWT_PUBLIC_KEY \
-                    JWT_REQUIRE_EXP JWT_SECRET LOG_LEVEL MAX_CONNECTIONS_PER_IP MAX_CONNECTIONS_PER_USER \
-                    MAX_MESSAGE_BYTES MONGO_URI NODE_ENV OPEN_ROOMS PARSER PERSIST_TIMEOUT_MS PRESENCE_GRACE_MS \
-                    PRESENCE_SCOPE RATE_LIMIT_BYTES RATE_LIMIT_EVENTS STORE WS_HOST WS_PORT";
+    let expected = "ALLOW_EIO3 CLIENT_BUNDLE_DIR COOKIE_NAME CORES CORS_ORIGIN DATA_DIR DB_HOST DB_NAME DB_PASS DB_PORT DB_USER \
+                    DRAIN_TIMEOUT_MS JWT_PUBLIC_KEY JWT_REQUIRE_EXP JWT_SECRET LOG_LEVEL MAX_CONNECTIONS_PER_IP \
+                    MAX_CONNECTIONS_PER_USER MAX_MESSAGE_BYTES MONGO_URI NODE_ENV OPEN_ROOMS PARSER PERSIST_TIMEOUT_MS \
+                    PRESENCE_GRACE_MS PRESENCE_SCOPE RATE_LIMIT_BYTES RATE_LIMIT_EVENTS SOCKET_PATH STORE TRUST_PROXY \
+                    WS_DEFLATE WS_HOST WS_PORT";
     assert_eq!(names.join(" "), expected);
     let everything = format!("{config:?} {settings:?}");
     assert!(!everything.contains(SECRET) && !everything.contains("hunter2") && !everything.contains("a\nb"));

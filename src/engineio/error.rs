@@ -187,7 +187,7 @@ impl UpgradeError {
 /// Why a WebSocket connection fails (RFC 6455 section 7.1.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// A reserved bit is set although no extension was negotiated.
+    /// A reserved bit is set although no extension was negotiated that means something by it here.
     #[error("reserved bit without an extension")]
     ReservedBits,
     /// Opcode 3 to 7 or 11 to 15.
@@ -214,7 +214,10 @@ pub enum FrameError {
     /// A text message or a close reason that is not UTF-8.
     #[error("invalid UTF-8")]
     InvalidUtf8,
-    /// The message is, or says it will be, longer than the limit.
+    /// A compressed message that is no deflate stream, or not all of one.
+    #[error("invalid compressed message")]
+    InvalidDeflate,
+    /// The message is, says it will be, or inflates to be, longer than the limit.
     #[error("message too big")]
     MessageTooBig,
     /// More than [`MAX_FRAGMENTS`](super::frame::MAX_FRAGMENTS) fragments.
@@ -235,7 +238,7 @@ impl FrameError {
             | Self::OrphanContinuation
             | Self::InterleavedMessage
             | Self::InvalidClose => 1002,
-            Self::InvalidUtf8 => 1007,
+            Self::InvalidUtf8 | Self::InvalidDeflate => 1007,
             // Legal by the letter, refused by policy: the message may well be small.
             Self::TooManyFragments => 1008,
             Self::MessageTooBig => 1009,
@@ -255,6 +258,7 @@ impl FrameError {
             Self::InterleavedMessage => "frame_interleaved_message",
             Self::InvalidClose => "frame_invalid_close",
             Self::InvalidUtf8 => "frame_invalid_utf8",
+            Self::InvalidDeflate => "frame_invalid_deflate",
             Self::MessageTooBig => "frame_message_too_big",
             Self::TooManyFragments => "frame_too_many_fragments",
         }

@@ -8,7 +8,7 @@
 //! all connections of a core read into one shared buffer, messages are unmasked and handed out where they lie, and an
 //! idle connection holds a [`FrameReader`] of 64 bytes and no heap.
 //!
-//! No extension is ever negotiated, so a compressed message cannot exist.
+//! A compressed message exists only for a reader that was told so; [`super::deflate`] makes it a message like any other.
 
 use std::borrow::Cow;
 use std::mem;
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::deflate;
 use super::error::FrameError;
 
 /// Most frames in one message: a megabyte may come in pieces of a kilobyte. Without a bound it could come as a million
@@ -90,6 +91,8 @@ pub enum Frame<'b> {
 #[derive(Debug)]
 pub struct FrameReader {
     max_message: usize,
+    /// permessage-deflate was agreed on.
+    deflates: bool,
     closed: bool,
     /// Header and masked payload, as far as they arrived, of a frame that the input did not hold whole.
     partial: Vec<u8>,
@@ -101,6 +104,7 @@ pub struct FrameReader {
 #[derive(Debug)]
 struct Fragmented {
     is_text: bool,
+    is_deflated: bool,
     /// Frames so far, at most [`MAX_FRAGMENTS`].
     fragments: u16,
     payload: Vec<u8>,
@@ -110,6 +114,7 @@ struct Fragmented {
 #[derive(Clone, Copy)]
 struct Header {
     fin: bool,
+    is_deflated: bool,
     opcode: Opcode,
     mask: [u8; 4],
     header_len: usize,
@@ -117,10 +122,11 @@ struct Header {
 }
 
 impl FrameReader {
-    /// A reader that refuses messages of more than `max_message` bytes.
+    /// A reader that refuses messages of more than `max_message` bytes, compressed ones also when that is what they
+    /// inflate to; all compressed ones unless `deflates`.
     #[must_use]
-    pub fn new(max_message: usize) -> Self {
-        Self { max_message, closed: false, partial: Vec::new(), fragmented: None, started: None }
+    pub fn new(max_message: usize, deflates: bool) -> Self {
+        Self { max_message, deflates, closed: false, partial: Vec::new(), fragmented: None, started: None }
     }
 
     /// Reads at most one frame from the front of `input`, unmasking it in place. Returns how many bytes were consumed
@@ -135,7 +141,7 @@ impl FrameReader {
         }
         let outcome = self.read_frame(input);
         if let Err(_) | Ok((_, Some(Frame::Close(_)))) = outcome {
-            *self = Self { closed: true, ..Self::new(self.max_message) };
+            *self = Self { closed: true, ..Self::new(self.max_message, self.deflates) };
         }
         let unfinished = !self.partial.is_empty() || self.fragmented.is_some();
         self.started = unfinished.then(|| self.started.unwrap_or(now));
@@ -191,10 +197,13 @@ impl FrameReader {
     /// when it needs more bytes. Lengths in a longer form than needed are let through, as the reference server's WebSocket library does.
     fn parse_header(&self, bytes: &[u8]) -> Result<Option<Header>, FrameError> {
         let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
-        if first & 0x70 != 0 {
+        let fin = first & 0x80 != 0;
+        let is_deflated = first & DEFLATED != 0;
+        // It belongs on the first frame of a message (RFC 7692 section 6.1).
+        let may_be_deflated = self.deflates && matches!(first & 0x0f, 1 | 2);
+        if first & 0x30 != 0 || (is_deflated && !may_be_deflated) {
             return Err(FrameError::ReservedBits);
         }
-        let fin = first & 0x80 != 0;
         let opcode = Opcode::from_bits(first & 0x0f)?;
         match (opcode, &self.fragmented) {
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) if !fin => return Err(FrameError::FragmentedControl),
@@ -230,17 +239,18 @@ impl FrameReader {
         };
 
         let Some((&mask, rest)) = rest.split_first_chunk() else { return Ok(None) };
-        Ok(Some(Header { fin, opcode, mask, header_len: bytes.len() - rest.len(), payload_len }))
+        Ok(Some(Header { fin, is_deflated, opcode, mask, header_len: bytes.len() - rest.len(), payload_len }))
     }
 
     fn finish<'b>(&mut self, header: Header, payload: Cow<'b, [u8]>) -> Result<Option<Frame<'b>>, FrameError> {
         match header.opcode {
             Opcode::Text | Opcode::Binary => {
-                let is_text = header.opcode == Opcode::Text;
+                let (is_text, is_deflated) = (header.opcode == Opcode::Text, header.is_deflated);
                 if header.fin {
-                    return message(is_text, payload).map(Some);
+                    return self.message(is_text, is_deflated, payload).map(Some);
                 }
-                self.fragmented = Some(Box::new(Fragmented { is_text, fragments: 1, payload: payload.into_owned() }));
+                let payload = payload.into_owned();
+                self.fragmented = Some(Box::new(Fragmented { is_text, is_deflated, fragments: 1, payload }));
                 Ok(None)
             }
             Opcode::Continuation => {
@@ -248,7 +258,8 @@ impl FrameReader {
                 fragmented.fragments += 1;
                 fragmented.payload.extend_from_slice(&payload);
                 if header.fin {
-                    return message(fragmented.is_text, Cow::Owned(fragmented.payload)).map(Some);
+                    let Fragmented { is_text, is_deflated, payload, .. } = *fragmented;
+                    return self.message(is_text, is_deflated, Cow::Owned(payload)).map(Some);
                 }
                 self.fragmented = Some(fragmented);
                 Ok(None)
@@ -258,17 +269,18 @@ impl FrameReader {
             Opcode::Close => close_status(&payload).map(|code| Some(Frame::Close(code))),
         }
     }
-}
 
-fn message(is_text: bool, payload: Cow<'_, [u8]>) -> Result<Frame<'_>, FrameError> {
-    if !is_text {
-        return Ok(Frame::Binary(payload));
+    fn message<'b>(&self, is_text: bool, is_deflated: bool, payload: Cow<'b, [u8]>) -> Result<Frame<'b>, FrameError> {
+        let payload = if is_deflated { deflate::inflate(&payload, self.max_message)?.into() } else { payload };
+        if !is_text {
+            return Ok(Frame::Binary(payload));
+        }
+        let text = match payload {
+            Cow::Borrowed(bytes) => simdutf8::basic::from_utf8(bytes).map(Cow::Borrowed).ok(),
+            Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).ok(),
+        };
+        text.map(Frame::Text).ok_or(FrameError::InvalidUtf8)
     }
-    let text = match payload {
-        Cow::Borrowed(bytes) => simdutf8::basic::from_utf8(bytes).map(Cow::Borrowed).ok(),
-        Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).ok(),
-    };
-    text.map(Frame::Text).ok_or(FrameError::InvalidUtf8)
 }
 
 /// Reads a close frame's payload: nothing, or a code that endpoints may send (RFC 6455 section 7.4; 1012 to 1014 were
@@ -300,6 +312,9 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
 
 /// Longest header of a server's frame, in bytes.
 pub const MAX_HEADER: usize = 10;
+
+/// The bit of a frame's first byte that marks its message as compressed (RFC 7692 section 6).
+const DEFLATED: u8 = 0x40;
 
 /// Writes the header of an unfragmented, unmasked frame into `out` and returns how many bytes of it are used.
 pub fn header(opcode: Opcode, payload_len: usize, out: &mut [u8; MAX_HEADER]) -> usize {
@@ -346,6 +361,16 @@ pub fn encode(opcode: Opcode, payload: &[u8]) -> Bytes {
     let mut frame = Vec::with_capacity(head_len + payload.len());
     frame.extend(head.iter().take(head_len));
     frame.extend_from_slice(payload);
+    frame.into()
+}
+
+/// As [`encode`], for a payload that [`deflate::deflate`] made.
+#[must_use]
+pub fn encode_deflated(opcode: Opcode, payload: &[u8]) -> Bytes {
+    let mut frame = Vec::from(encode(opcode, payload));
+    if let Some(first) = frame.first_mut() {
+        *first |= DEFLATED;
+    }
     frame.into()
 }
 

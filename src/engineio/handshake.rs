@@ -194,7 +194,7 @@ pub const KEY_LEN: usize = 24;
 /// Checks a WebSocket opening handshake (RFC 6455 section 4.2.1) and returns the key from which the accept key is
 /// derived. `values` gives all values of the header with that lower-case name.
 ///
-/// Subprotocols and extensions are not looked at: none is offered, so whatever a client proposes is ignored.
+/// Subprotocols and extensions are not looked at here: whatever a client proposes, it may be ignored.
 ///
 /// # Errors
 /// [`UpgradeError`] names the first rule that is broken.

@@ -11,6 +11,7 @@
 //! | [`body`] | which of the two a session's bodies are | |
 //! | [`handshake`] | query parameters, the open packet, the headers of a WebSocket upgrade | the same, "Handshake"; RFC 6455 section 4.2 |
 //! | [`frame`] | WebSocket frames, as a server reads and writes them | RFC 6455 sections 5 and 7 |
+//! | [`deflate`] | compressed messages of WebSocket | RFC 7692 |
 //! | [`session`] | transports, heartbeat, upgrade and the end of a session | the same, "Protocol"; the reference server |
 //! | [`error`] | one error enum for each of them | the close codes and messages of the same texts |
 //!
@@ -26,6 +27,7 @@
 //! wrong; no input panics, and nothing is allocated from a length that a client merely declared.
 
 pub mod body;
+pub mod deflate;
 pub mod error;
 pub mod frame;
 pub mod handshake;

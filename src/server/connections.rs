@@ -68,6 +68,8 @@ pub(crate) struct WebSocket {
     pub(crate) write: OwnedWriteHalf,
     pub(crate) serial: u32,
     pub(crate) frames: FrameReader,
+    /// permessage-deflate was agreed on.
+    pub(crate) deflates: bool,
     /// Wakes the reading task, which also waits for writability.
     pub(crate) waker: Option<Waker>,
     /// The kernel takes no more for now.
@@ -82,11 +84,12 @@ pub(crate) struct WebSocket {
 pub(crate) const NORMAL_CLOSE: u16 = 1000;
 
 impl WebSocket {
-    pub(crate) fn new(write: OwnedWriteHalf, serial: u32, max_payload: usize) -> Self {
+    pub(crate) fn new(write: OwnedWriteHalf, serial: u32, max_payload: usize, deflates: bool) -> Self {
         Self {
             write,
             serial,
-            frames: FrameReader::new(max_payload),
+            frames: FrameReader::new(max_payload, deflates),
+            deflates,
             waker: None,
             is_blocked: false,
             pong_queued: false,

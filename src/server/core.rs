@@ -10,9 +10,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use super::admission::Limit;
+use super::bundle::Bundle;
+use super::compression::Compressor;
 use super::connections::Connections;
 use super::directory::Directory;
 use super::mailbox::{Letters, Mail, Post};
@@ -36,6 +38,7 @@ pub(crate) struct Shared {
     /// `None` for an application that stores nothing.
     pub(crate) writer: Option<WriterHandle>,
     pub(crate) phase: Phase,
+    pub(crate) bundle: Bundle,
     pub(crate) addresses: Arc<Limit<std::net::IpAddr>>,
     pub(crate) users: Arc<Limit<UserId>>,
     pub(crate) started: Instant,
@@ -56,6 +59,8 @@ struct Inner<A> {
     state: RefCell<State<A>>,
     /// All WebSockets of the core read into this one buffer; what they keep of it is only what is incomplete.
     buffer: RefCell<Box<[u8]>>,
+    /// For whoever finds it free.
+    compressor: Mutex<Compressor>,
     /// Wakes the loop when there is something to flush, or a deadline sooner than the one it sleeps until.
     work: Notify,
     armed: Cell<Option<Instant>>,
@@ -106,6 +111,7 @@ impl<A: Application> Core<A> {
             shared,
             state: RefCell::new(state),
             buffer: RefCell::new(vec![0; READ_BUFFER_BYTES].into()),
+            compressor: Mutex::default(),
             work: Notify::new(),
             armed: Cell::new(None),
         }))
@@ -135,6 +141,10 @@ impl<A: Application> Core<A> {
     /// As [`Self::with`], with the core's read buffer.
     pub(crate) fn with_buffer<R>(&self, work: impl FnOnce(&mut [u8]) -> R) -> R {
         work(&mut self.0.buffer.borrow_mut())
+    }
+
+    pub(crate) fn compressor(&self) -> &Mutex<Compressor> {
+        &self.0.compressor
     }
 
     /// Runs until the mailbox is closed, which is never before the thread ends.
@@ -180,7 +190,9 @@ impl<A: Application> Core<A> {
 
     fn open(&self, mail: Mail) {
         match mail {
-            Mail::Probe { sid, stream, read_ahead, pass } => websocket::adopt(self, sid, stream, read_ahead, pass),
+            Mail::Probe { sid, stream, read_ahead, pass, deflates } => {
+                websocket::adopt(self, sid, stream, read_ahead, pass, deflates);
+            }
             Mail::Room { room, frames, except } => {
                 self.with(|state, now| state.send_to_room(&room, &frames, except, now));
             }

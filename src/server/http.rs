@@ -1,9 +1,10 @@
-//! Requests by path: the Engine.IO mounts, health, and the page to try the chat with.
+//! Requests by path: the Engine.IO mounts, the client's scripts, health, and the page to try the chat with.
 //!
-//! Owns the routes, the CORS rules and the shape of every answer. Sessions are reached through `polling` and
+//! Owns the routes, who a request is counted for, and the shape of every answer. Sessions are reached through `polling` and
 //! `websocket`; nothing here knows a packet.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,12 +13,14 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode, Version, body};
 
 use super::admission::AddressPass;
-use super::core::Core;
+use super::compression::Coding;
+use super::core::{Core, Shared};
+use super::forwarded::{self, Client};
 use super::settings::Protocol;
 use super::websocket::{Handshake, Upgraded};
-use super::{health, playground, polling, websocket};
+use super::{cookie, cors, health, playground, polling, websocket};
 use crate::chat::application::Application;
-use crate::config::Origins;
+use crate::engineio::deflate;
 use crate::engineio::error::HandshakeError;
 use crate::engineio::handshake::{self, Dialect};
 use crate::ids::SessionId;
@@ -25,11 +28,13 @@ use crate::ids::SessionId;
 /// What every request is answered with.
 pub(crate) type Response = hyper::Response<Full<Bytes>>;
 
-/// A client's TCP connection, as its requests share it.
+/// Who opened a TCP connection, as its requests share it; or on whose behalf a proxy of ours makes one request.
 #[derive(Clone)]
 pub(crate) struct Peer {
-    /// Held until the last of the connection's tasks has ended.
-    pub(crate) pass: Arc<std::sync::Mutex<Option<AddressPass>>>,
+    address: IpAddr,
+    /// A client's is held until the last of the connection's tasks has ended; a proxy has none.
+    pass: Arc<std::sync::Mutex<Option<AddressPass>>>,
+    is_proxy: bool,
 }
 
 /// Answers one request. It never fails: a request that makes no sense gets an answer that says so.
@@ -39,24 +44,25 @@ pub(crate) async fn answer<A: Application>(
     request: Request<body::Incoming>,
 ) -> Result<Response, Infallible> {
     let shared = Arc::clone(core.shared());
-    let origins = &shared.settings.origins;
-    let origin = request.headers().get(header::ORIGIN).cloned();
-    let is_same = is_same_origin(origin.as_ref(), request.headers());
-    let is_allowed = is_same || origin.as_ref().is_none_or(|origin| is_listed(origins, origin));
-    let mut response = route(core, peer, request, is_allowed).await;
-    let headers = response.headers_mut();
-    if !matches!(origins, Origins::Any) {
-        headers.append(header::VARY, HeaderValue::from_static("Origin"));
-    }
-    let shown = match (origins, origin) {
-        (Origins::Any, Some(_)) => Some(HeaderValue::from_static("*")),
-        (_, Some(origin)) if is_allowed && !is_same => Some(origin),
-        _ => None,
+    let verdict = cors::judge(&shared.settings.origins, request.headers());
+    let proxies = &shared.settings.edge.proxies;
+    let client = forwarded::client(proxies, peer.address, |name| {
+        request.headers().get_all(name).iter().map(HeaderValue::as_bytes)
+    });
+    let wants_upgrade = request.headers().contains_key(header::UPGRADE);
+    let mut response = match peer.on_behalf_of(&client, &shared) {
+        _ if request.method() == Method::OPTIONS => verdict.preflight(request.headers()),
+        Some(peer) => route(core, peer, request, &client, verdict.is_allowed).await,
+        None => {
+            tracing::debug!(address = %client.address, "too many connections of one address, through a proxy");
+            too_many()
+        }
     };
-    if let Some(origin) = shown {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    if wants_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // What follows may be frames for all we know, or what a proxy takes for frames: it is not for us to read.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    verdict.apply(response.headers_mut());
     Ok(response)
 }
 
@@ -64,15 +70,16 @@ async fn route<A: Application>(
     core: Core<A>,
     peer: Peer,
     request: Request<body::Incoming>,
+    client: &Client,
     is_allowed: bool,
 ) -> Response {
-    if request.method() == Method::OPTIONS {
-        return preflight(&request);
-    }
     let shared = Arc::clone(core.shared());
     let path = request.uri().path();
     if let Some((_, protocol)) = shared.settings.mounts.iter().find(|(mount, _)| *mount == path) {
-        return engine(core, peer, request, *protocol, is_allowed).await.unwrap_or_else(refuse);
+        return engine(core, peer, request, *protocol, client, is_allowed).await.unwrap_or_else(refuse);
+    }
+    if let Some(script) = shared.bundle.answer(request.method(), path, request.headers()) {
+        return script;
     }
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     match path {
@@ -86,41 +93,13 @@ async fn route<A: Application>(
     }
 }
 
-/// Only an origin that stands in the list, letter by letter, is ever shown back.
-fn is_listed(origins: &Origins, origin: &HeaderValue) -> bool {
-    match origins {
-        Origins::Any => true,
-        Origins::List(list) => list.iter().any(|listed| listed.as_bytes() == origin.as_bytes()),
-        Origins::SameOrigin => false,
-    }
-}
-
-/// Whether a page of this very host asks. The scheme is the proxy's business: behind one, ours is always http.
-fn is_same_origin(origin: Option<&HeaderValue>, headers: &HeaderMap) -> bool {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let origin = origin.and_then(|origin| origin.to_str().ok());
-    let (Some(host), Some(origin)) = (host, origin) else { return false };
-    ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(host))
-}
-
-fn preflight(request: &Request<body::Incoming>) -> Response {
-    let mut response = empty(StatusCode::NO_CONTENT);
-    let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,POST,OPTIONS"));
-    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    headers.append(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
-    if let Some(wanted) = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
-    }
-    response
-}
-
 /// A request to an Engine.IO path.
 async fn engine<A: Application>(
     core: Core<A>,
     peer: Peer,
     request: Request<body::Incoming>,
     protocol: Protocol,
+    client: &Client,
     is_allowed: bool,
 ) -> Result<Response, HandshakeError> {
     let query = handshake::parse_query(request.uri().query().unwrap_or_default())?;
@@ -134,11 +113,19 @@ async fn engine<A: Application>(
         return Ok(come_back());
     }
     if is_upgrade {
-        return upgrade(core, peer, request, (query.sid, dialect), is_echo, is_allowed);
+        return upgrade(core, peer, request, (query.sid, dialect), is_echo, client.is_secure, is_allowed);
     }
     match (query.sid, request.method()) {
-        (None, _) => polling::begin(&core, dialect, is_echo, authorization(request.headers())),
-        (Some(sid), &Method::GET) => polling::poll(&core, sid).await,
+        (None, _) => {
+            let sid = polling::new_session_id(core.id())?;
+            let authorization = authorization(request.headers());
+            let mut response = polling::begin(&core, Handshake { sid, dialect, is_echo, authorization })?;
+            // A page that may not read the answer is not to leave a cookie behind either.
+            let name = core.shared().settings.edge.cookie_name.as_ref().filter(|_| is_allowed);
+            cookie::set(response.headers_mut(), name, sid, client.is_secure);
+            Ok(response)
+        }
+        (Some(sid), &Method::GET) => polling::poll(&core, sid, Coding::choose(request.headers())).await,
         (Some(sid), &Method::POST) => polling::post(&core, sid, dialect.revision(), request).await,
         _ => Err(HandshakeError::BadRequest),
     }
@@ -150,6 +137,7 @@ fn upgrade<A: Application>(
     mut request: Request<body::Incoming>,
     (sid, dialect): (Option<SessionId>, Dialect),
     is_echo: bool,
+    is_secure: bool,
     is_allowed: bool,
 ) -> Result<Response, HandshakeError> {
     // Browsers do not hold WebSockets to CORS, so it is checked here (cross-site WebSocket hijacking).
@@ -169,10 +157,14 @@ fn upgrade<A: Application>(
     };
     let accept = HeaderValue::from_str(&tokio_tungstenite::tungstenite::handshake::derive_accept_key(&key))
         .map_err(|_| HandshakeError::BadRequest)?;
+    let deflates = core.shared().settings.edge.deflate && deflate::is_offered(values("sec-websocket-extensions"));
+    let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
     let begin = match sid {
         Some(sid) => Begin::Probe(sid),
         None => {
             let sid = polling::new_session_id(core.id())?;
+            let name = core.shared().settings.edge.cookie_name.as_ref();
+            cookie::set(response.headers_mut(), name, sid, is_secure);
             Begin::Session(Handshake { sid, dialect, is_echo, authorization: authorization(headers) })
         }
     };
@@ -182,17 +174,19 @@ fn upgrade<A: Application>(
         let Ok(upgraded) = upgraded.await else { return };
         let Ok(parts) = upgraded.downcast::<hyper_util::rt::TokioIo<tokio::net::TcpStream>>() else { return };
         let Some(pass) = peer.take() else { return };
-        let upgraded = Upgraded { stream: parts.io.into_inner(), read_ahead: parts.read_buf, pass };
+        let upgraded = Upgraded { stream: parts.io.into_inner(), read_ahead: parts.read_buf, pass, deflates };
         match begin {
             Begin::Session(handshake) => websocket::begin(&core, upgraded, handshake),
             Begin::Probe(sid) => websocket::probe(&core, sid, upgraded),
         }
     });
-    let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if deflates {
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(deflate::AGREED));
+    }
     Ok(response)
 }
 
@@ -203,8 +197,22 @@ enum Begin {
 }
 
 impl Peer {
-    pub(crate) fn new(pass: AddressPass) -> Self {
-        Self { pass: Arc::new(std::sync::Mutex::new(Some(pass))) }
+    /// Counts a connection for its address. That of a proxy of ours counts for nobody: its requests do, each for the
+    /// client that it is made for. `None` when it is one too many.
+    pub(crate) fn admit(shared: &Shared, address: IpAddr) -> Option<Self> {
+        let is_proxy = shared.settings.edge.proxies.trusts(address.to_canonical(), 0);
+        let pass = if is_proxy { None } else { Some(shared.addresses.admit(&forwarded::counted_as(address))?) };
+        Some(Self { address, pass: Arc::new(std::sync::Mutex::new(pass)), is_proxy })
+    }
+
+    /// Who a request is counted for: a client's connection is counted already; what a proxy brings is counted from here
+    /// until it is answered, or until the WebSocket that it opens has ended. `None` when it is one too many.
+    fn on_behalf_of(self, client: &Client, shared: &Shared) -> Option<Self> {
+        if !self.is_proxy {
+            return Some(self);
+        }
+        let pass = shared.addresses.admit(&forwarded::counted_as(client.address))?;
+        Some(Self { address: client.address, pass: Arc::new(std::sync::Mutex::new(Some(pass))), is_proxy: false })
     }
 
     /// The WebSocket's task holds the pass from now on.
@@ -222,9 +230,17 @@ pub(crate) fn refuse(error: HandshakeError) -> Response {
     json(StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST), error.body())
 }
 
-fn method_not_allowed(allowed: &'static str) -> Response {
+pub(crate) fn method_not_allowed(allowed: &'static str) -> Response {
     let mut response = json(StatusCode::METHOD_NOT_ALLOWED, "{\"message\":\"Method not allowed\"}".to_owned());
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// As many requests as one address may make at a time are under way.
+fn too_many() -> Response {
+    let mut response =
+        json(StatusCode::TOO_MANY_REQUESTS, "{\"message\":\"Too many connections of one address\"}".to_owned());
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
@@ -256,7 +272,7 @@ pub(crate) fn with_body(status: StatusCode, content_type: &'static str, body: im
     response
 }
 
-fn empty(status: StatusCode) -> Response {
+pub(crate) fn empty(status: StatusCode) -> Response {
     let mut response = hyper::Response::new(Full::default());
     *response.status_mut() = status;
     response

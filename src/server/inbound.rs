@@ -35,7 +35,7 @@ impl<A: Application> State<A> {
         let key = wire.key;
         let max_payload = self.shared.settings.max_payload;
         let Some(websocket) = self.websocket(wire) else { return };
-        let mut frames = std::mem::replace(&mut websocket.frames, frame::FrameReader::new(max_payload));
+        let mut frames = std::mem::replace(&mut websocket.frames, frame::FrameReader::new(max_payload, false));
         let mut at = 0;
         while let Some(rest) = input.get_mut(at..).filter(|rest| !rest.is_empty()) {
             match frames.read(rest, now.instant) {

@@ -81,13 +81,13 @@ pub(crate) async fn accept<A: Application>(
 }
 
 fn serve<A: Application>(core: &Core<A>, stream: TcpStream, address: SocketAddr) {
-    let Some(pass) = core.shared().addresses.admit(&address.ip()) else {
-        tracing::debug!("too many connections of one address");
+    let Some(peer) = Peer::admit(core.shared(), address.ip()) else {
+        tracing::debug!(address = %address.ip(), "too many connections of one address");
         return;
     };
     // Frames are small and written whole: waiting to fill a segment would only delay them.
     let _ = stream.set_nodelay(true);
-    let (core, peer) = (core.clone(), Peer::new(pass));
+    let core = core.clone();
     tokio::task::spawn_local(async move {
         let service = service_fn(|request| http::answer(core.clone(), peer.clone(), request));
         let connection = hyper::server::conn::http1::Builder::new()

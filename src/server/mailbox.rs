@@ -44,7 +44,7 @@ pub(crate) enum Mail {
     /// The client gave up on a request before it was answered.
     Abort { sid: SessionId, request: Aborted },
     /// A WebSocket was opened, on another core, with the `sid` of a session of this core.
-    Probe { sid: SessionId, stream: std::net::TcpStream, read_ahead: bytes::Bytes, pass: AddressPass },
+    Probe { sid: SessionId, stream: std::net::TcpStream, read_ahead: bytes::Bytes, pass: AddressPass, deflates: bool },
     /// Tell the clients that the server goes away.
     Drain,
     /// Close every session.

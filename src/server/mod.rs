@@ -6,9 +6,14 @@
 //! concerns other cores, `directory` says which those are. `opening` is how sessions and sockets begin.
 
 mod admission;
+mod bundle;
+mod compression;
 mod connections;
+mod cookie;
 mod core;
+mod cors;
 pub mod directory;
+mod forwarded;
 mod gate;
 mod health;
 mod http;

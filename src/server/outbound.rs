@@ -202,6 +202,7 @@ impl<A: Application> State<A> {
                 if websocket.is_blocked {
                     return;
                 }
+                connection.outbox.set_deflates(websocket.deflates);
                 match write(&mut connection.outbox, websocket) {
                     Written::All => {
                         websocket.pong_queued = false;
@@ -258,6 +259,7 @@ impl<A: Application> State<A> {
             let _ = poll.send(Answer::Payload(body));
         }
         if let Some(mut websocket) = connection.websocket.take() {
+            connection.outbox.set_deflates(websocket.deflates);
             let mut outbox = match connection.session.transport() {
                 Transport::WebSocket => connection.outbox,
                 Transport::Polling => Outbox::default(),

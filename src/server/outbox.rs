@@ -3,12 +3,16 @@
 //! Owns the bound and what happens at it. A pure structure: it writes to nothing, and the same queue feeds a WebSocket
 //! and the answers of long polls.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use flate2::{Compress, Compression};
+
 use crate::engineio::body::{Body, Form};
+use crate::engineio::deflate;
 use crate::engineio::frame::{self, MAX_HEADER, Opcode};
 use crate::engineio::handshake::Dialect;
 use crate::engineio::packet;
@@ -18,8 +22,28 @@ use crate::engineio::payload_v3;
 /// One Engine.IO packet, framed for WebSocket once and shared by everyone who receives it. Polling uses the same bytes
 /// without the frame's header. A recipient's share is one pointer, so that thousands of slow ones cost little more than
 /// one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SharedFrame(Arc<Box<[u8]>>);
+#[derive(Clone, Debug)]
+pub struct SharedFrame(Arc<Framed>);
+
+#[derive(Debug)]
+struct Framed {
+    plain: Box<[u8]>,
+    /// The same, compressed for those who take it, once somebody does; `None` where that would be no shorter.
+    deflated: OnceLock<Option<Box<[u8]>>>,
+}
+
+impl PartialEq for SharedFrame {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.plain == other.0.plain
+    }
+}
+
+impl Eq for SharedFrame {}
+
+thread_local! {
+    /// A core's compressor of messages, 260 KB once it is used.
+    static DEFLATER: RefCell<Compress> = RefCell::new(Compress::new(Compression::fast(), false));
+}
 
 impl SharedFrame {
     /// A text packet, written by `write` behind room for the header.
@@ -47,7 +71,7 @@ impl SharedFrame {
     /// A WebSocket frame, whole.
     #[must_use]
     pub fn control(frame: &[u8]) -> Self {
-        Self(Arc::new(frame.into()))
+        Self(Arc::new(Framed { plain: frame.into(), deflated: OnceLock::new() }))
     }
 
     /// The same packet as this client takes it. Text is alike in all dialects, and what nobody else speaks is made
@@ -79,18 +103,29 @@ impl SharedFrame {
         Self::control(buffer.get(unused..).unwrap_or_default())
     }
 
-    /// The frame's bytes on a WebSocket.
-    fn bytes(&self) -> &[u8] {
-        &self.0
+    /// The frame's bytes on a WebSocket, for a client that takes compressed messages or for one that does not. Whoever is
+    /// the first to need them compressed does it for all; another core that needs them at that very moment waits, which
+    /// is no longer than doing it again would take.
+    fn bytes(&self, deflates: bool) -> &[u8] {
+        let is_long = self.0.plain.len() >= deflate::LEAST_BYTES;
+        let short = if deflates && is_long { self.0.deflated.get_or_init(|| self.deflate()).as_deref() } else { None };
+        short.unwrap_or(&self.0.plain)
     }
 
+    fn deflate(&self) -> Option<Box<[u8]>> {
+        let (opcode @ (Opcode::Text | Opcode::Binary), payload) = frame::split(&self.0.plain)? else { return None };
+        let payload = DEFLATER.with(|deflater| deflate::deflate(&mut *deflater.try_borrow_mut().ok()?, payload))?;
+        Some(Vec::from(frame::encode_deflated(opcode, &payload)).into())
+    }
+
+    /// What it counts for in an outbox: its length as it is, whoever receives it.
     fn len(&self) -> usize {
-        self.0.len()
+        self.0.plain.len()
     }
 
     /// The packet without its frame; control frames are WebSocket's own business and hold none.
     fn packet(&self) -> Option<ServerPacket<'_>> {
-        let (opcode, payload) = frame::split(self.bytes())?;
+        let (opcode, payload) = frame::split(&self.0.plain)?;
         match opcode {
             Opcode::Text => Some(ServerPacket::Text(payload)),
             Opcode::Binary => Some(ServerPacket::Binary(payload)),
@@ -119,7 +154,9 @@ pub struct SlowConsumer;
 pub struct Outbox {
     entries: VecDeque<Entry>,
     bytes: usize,
-    /// Bytes of the front frame that are written already.
+    /// Whether the WebSocket that it goes to takes compressed messages.
+    deflates: bool,
+    /// Bytes of the front frame, as it goes out, that are written already.
     written: usize,
     /// When the queue was last empty; entries count their time from here.
     since: Option<Instant>,
@@ -200,12 +237,17 @@ impl Outbox {
         Some(self.since? + Duration::from_millis(oldest.queued.into()) + bounds.age)
     }
 
+    /// Says what kind of WebSocket it goes to from now on. Not to be changed while a frame is half written.
+    pub fn set_deflates(&mut self, deflates: bool) {
+        self.deflates = deflates;
+    }
+
     /// Fills `slices` with what comes next on a WebSocket and returns how many were filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
         let mut skip = self.written;
         for (slot, entry) in slices.iter_mut().zip(&self.entries) {
-            *slot = IoSlice::new(entry.frame.bytes().get(skip..).unwrap_or_default());
+            *slot = IoSlice::new(entry.frame.bytes(self.deflates).get(skip..).unwrap_or_default());
             skip = 0;
             filled += 1;
         }
@@ -216,12 +258,12 @@ impl Outbox {
     pub fn advance(&mut self, count: usize) {
         self.written += count;
         while let Some(entry) = self.entries.front() {
-            let length = entry.frame.len();
+            let length = entry.frame.bytes(self.deflates).len();
             if self.written < length {
                 return;
             }
             self.written -= length;
-            self.bytes -= length;
+            self.bytes -= entry.frame.len();
             self.entries.pop_front();
         }
         self.written = 0;
@@ -258,130 +300,4 @@ impl Outbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BOUNDS: Bounds = Bounds { bytes: 100, age: Duration::from_secs(30) };
-
-    fn frame(length: usize) -> SharedFrame {
-        SharedFrame::from_text(&"x".repeat(length))
-    }
-
-    fn payload(outbox: &mut Outbox, most: usize) -> Vec<u8> {
-        outbox.take_payload(Dialect::V4, most).into_bytes()
-    }
-
-    fn on_the_wire(outbox: &Outbox) -> Vec<u8> {
-        let mut slices = [IoSlice::new(&[]); 8];
-        let filled = outbox.slices(&mut slices);
-        slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect()
-    }
-
-    #[test]
-    fn one_frame_serves_both_transports() {
-        for (length, header) in
-            [(5, &[0x81, 5][..]), (126, &[0x81, 126, 0, 126]), (70_000, &[0x81, 127, 0, 0, 0, 0, 0, 1])]
-        {
-            let mut outbox = Outbox::default();
-            outbox.push(frame(length), BOUNDS, Instant::now()).unwrap();
-            assert!(on_the_wire(&outbox).starts_with(header), "{length}");
-            assert!(on_the_wire(&outbox).ends_with(b"xxxxx"), "{length}");
-            assert_eq!(payload(&mut outbox, 10), "x".repeat(length).into_bytes());
-        }
-    }
-
-    #[test]
-    fn binary_packets_are_raw_on_a_websocket_and_base64_in_a_poll() {
-        let mut outbox = Outbox::default();
-        let now = Instant::now();
-        outbox.push(SharedFrame::from_text("4a"), BOUNDS, now).unwrap();
-        outbox.push(SharedFrame::binary(&[1, 2, 3, 4]), BOUNDS, now).unwrap();
-        outbox.push(SharedFrame::control(&[0x8a, 0]), BOUNDS, now).unwrap();
-        outbox.push(SharedFrame::binary_with(3, |buffer| buffer.extend([5, 6, 7])), BOUNDS, now).unwrap();
-        assert_eq!(on_the_wire(&outbox), b"\x81\x024a\x82\x04\x01\x02\x03\x04\x8a\x00\x82\x03\x05\x06\x07");
-        assert_eq!(payload(&mut outbox, 1000), b"4a\x1ebAQIDBA==\x1ebBQYH");
-        assert!(outbox.is_empty());
-    }
-
-    #[test]
-    fn clients_of_revision_3_have_forms_of_their_own_and_share_what_is_text() {
-        let frames =
-            [SharedFrame::from_text("4ä"), SharedFrame::binary(&[1, 2, 3, 4]), SharedFrame::control(&[0x8a, 0])];
-        let now = Instant::now();
-        for (base64, wire, form, polled) in [
-            (
-                false,
-                &b"\x81\x034\xc3\xa4\x82\x05\x04\x01\x02\x03\x04\x8a\x00"[..],
-                Form::Binary,
-                &b"\x00\x03\xff4\xc3\xa4\x01\x05\xff\x04\x01\x02\x03\x04"[..],
-            ),
-            (true, b"\x81\x034\xc3\xa4\x81\x0ab4AQIDBA==\x8a\x00", Form::Text, b"2:4\xc3\xa410:b4AQIDBA=="),
-        ] {
-            let dialect = Dialect::V3 { base64 };
-            let mut outbox = Outbox::default();
-            for frame in &frames {
-                outbox.push(frame.in_dialect(dialect), BOUNDS, now).unwrap();
-            }
-            assert!(Arc::ptr_eq(&outbox.entries[0].frame.0, &frames[0].0), "text is shared");
-            assert_eq!(on_the_wire(&outbox), wire);
-            let body = outbox.take_payload(dialect, 1000);
-            assert_eq!((body.form(), body.into_bytes().as_slice()), (form, polled));
-        }
-        // Bytes that were queued before the client said that it takes none.
-        let mut outbox = Outbox::default();
-        outbox.push(frames[1].in_dialect(Dialect::V3 { base64: false }), BOUNDS, now).unwrap();
-        assert_eq!(outbox.take_payload(Dialect::V3 { base64: true }, 1000).into_bytes(), b"10:b4AQIDBA==");
-        let shared = frames[1].in_dialect(Dialect::V4);
-        assert!(Arc::ptr_eq(&shared.0, &frames[1].0), "and so is everything in revision 4");
-    }
-
-    #[test]
-    fn partial_writes_go_on_where_they_stopped() {
-        let mut outbox = Outbox::default();
-        for text in ["4one", "4two"] {
-            outbox.push(SharedFrame::from_text(text), BOUNDS, Instant::now()).unwrap();
-        }
-        let whole = on_the_wire(&outbox);
-        for written in 0..whole.len() {
-            assert_eq!(on_the_wire(&outbox), whole[written..], "after {written}");
-            outbox.advance(1);
-        }
-        assert!(outbox.is_empty());
-    }
-
-    #[test]
-    fn volatile_frames_go_first_and_then_the_client() {
-        let now = Instant::now();
-        let mut outbox = Outbox::default();
-        outbox.push(frame(38), BOUNDS, now).unwrap();
-        assert!(outbox.push_volatile(frame(38), BOUNDS, now));
-        assert!(!outbox.push_volatile(frame(38), BOUNDS, now), "full: the new volatile frame is dropped");
-        outbox.push(frame(38), BOUNDS, now).unwrap();
-        assert_eq!(on_the_wire(&outbox).len(), 80, "the queued volatile frame made room");
-        assert_eq!(outbox.push(frame(38), BOUNDS, now), Err(SlowConsumer));
-        assert_eq!(outbox.deadline(BOUNDS), Some(now + BOUNDS.age));
-    }
-
-    #[test]
-    fn a_half_written_volatile_frame_is_not_dropped() {
-        let now = Instant::now();
-        let mut outbox = Outbox::default();
-        assert!(outbox.push_volatile(frame(58), BOUNDS, now));
-        outbox.advance(10);
-        assert_eq!(outbox.push(frame(58), BOUNDS, now), Err(SlowConsumer));
-        assert_eq!(on_the_wire(&outbox).len(), 50);
-    }
-
-    #[test]
-    fn a_large_frame_fits_into_an_empty_outbox_and_polls_are_cut_at_max_payload() {
-        let now = Instant::now();
-        let mut outbox = Outbox::default();
-        outbox.push(frame(1000), BOUNDS, now).unwrap();
-        assert_eq!(payload(&mut outbox, 100).len(), 1000);
-        for _ in 0..3 {
-            outbox.push(frame(20), BOUNDS, now).unwrap();
-        }
-        assert_eq!(payload(&mut outbox, 41).len(), 41);
-        assert_eq!(payload(&mut outbox, 41).len(), 20);
-    }
-}
+mod tests;

@@ -23,7 +23,8 @@ const TOKEN_TTL: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 
 /// `GET /`.
 pub(crate) fn root(shared: &Shared) -> Response {
     if shared.settings.playground.is_none() {
-        let text = "ALT WebSocket Service: connect with a socket.io client at /socket.io/\n";
+        let path = &shared.settings.edge.socket_path;
+        let text = format!("ALT WebSocket Service: connect with a socket.io client at {path}\n");
         return http::with_body(StatusCode::OK, "text/plain; charset=UTF-8", text);
     }
     let mut random = [0; 16];
@@ -31,7 +32,8 @@ pub(crate) fn root(shared: &Shared) -> Response {
         return http::json(StatusCode::SERVICE_UNAVAILABLE, "{\"message\":\"No randomness\"}".to_owned());
     }
     let nonce = STANDARD.encode(random);
-    let page = PAGE.replacen("<script>", &format!("<script nonce=\"{nonce}\">"), 1).replacen(
+    let page = PAGE.replacen("/socket.io/", shared.settings.edge.socket_path.as_str(), 1);
+    let page = page.replacen("<script>", &format!("<script nonce=\"{nonce}\">"), 1).replacen(
         "<style>",
         &format!("<style nonce=\"{nonce}\">"),
         1,

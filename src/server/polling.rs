@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
-use hyper::header::{self, HeaderMap};
-use hyper::{Request, StatusCode, body};
+use hyper::body;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Request, StatusCode};
 use tokio::sync::oneshot;
 
+use super::compression::{self, Coding};
 use super::core::Core;
 use super::http::{self, Response};
 use super::mailbox::{self, Aborted, Answer, Call, Mail, Mailbox};
@@ -19,7 +21,7 @@ use crate::chat::application::Application;
 use crate::config::limits::HTTP_BODY_TIMEOUT;
 use crate::engineio::body::{Body, Form};
 use crate::engineio::error::HandshakeError;
-use crate::engineio::handshake::{Dialect, Query};
+use crate::engineio::handshake::Query;
 use crate::engineio::session::{Revision, Transport};
 use crate::ids::{CoreId, SessionId, TOKEN_BYTES};
 
@@ -43,19 +45,14 @@ pub(crate) fn new_session_id(core: CoreId) -> Result<SessionId, HandshakeError> 
 }
 
 /// The handshake: a new session, and its open packet.
-pub(crate) fn begin<A: Application>(
-    core: &Core<A>,
-    dialect: Dialect,
-    is_echo: bool,
-    authorization: Option<Box<str>>,
-) -> Result<Response, HandshakeError> {
-    let sid = new_session_id(core.id())?;
+pub(crate) fn begin<A: Application>(core: &Core<A>, handshake: Handshake) -> Result<Response, HandshakeError> {
+    let (sid, revision) = (handshake.sid, handshake.dialect.revision());
     let open = core.with(|state, now| {
-        let key = state.open(Handshake { sid, dialect, is_echo, authorization }, Transport::Polling, now)?;
+        let key = state.open(handshake, Transport::Polling, now)?;
         state.welcome(key, now);
         Some(state.open_packet(sid, Transport::Polling))
     });
-    open.map(|open| payload(Body::of(dialect.revision(), &open))).ok_or(HandshakeError::BadRequest)
+    open.map(|open| payload(Body::of(revision, &open))).ok_or(HandshakeError::BadRequest)
 }
 
 /// Whether a session exists, on whichever core its id names, and speaks the request's revision.
@@ -63,16 +60,40 @@ pub(crate) async fn exists<A: Application>(core: &Core<A>, sid: SessionId, query
     ask(core, sid, mailbox::Request::Exists(query)).await.map(|_| ())
 }
 
-/// A GET: answered when the session has something to say.
-pub(crate) async fn poll<A: Application>(core: &Core<A>, sid: SessionId) -> Result<Response, HandshakeError> {
+/// A GET: answered when the session has something to say, compressed if that is long and the client takes `coding`.
+pub(crate) async fn poll<A: Application>(
+    core: &Core<A>,
+    sid: SessionId,
+    coding: Option<Coding>,
+) -> Result<Response, HandshakeError> {
     let guard = Guard::new(core, sid, Aborted::Poll);
     let answer = ask(core, sid, mailbox::Request::Poll).await;
+    let response = match answer {
+        // Still guarded: what is being compressed is lost if the client leaves.
+        Ok(Answer::Payload(body)) => Ok(compressed(core, body, coding).await),
+        Ok(Answer::Done) => Err(HandshakeError::BadRequest),
+        Ok(Answer::Refused(error)) | Err(error) => Err(error),
+    };
     guard.disarm();
-    match answer? {
-        Answer::Payload(body) => Ok(payload(body)),
-        Answer::Done => Err(HandshakeError::BadRequest),
-        Answer::Refused(error) => Err(error),
+    response
+}
+
+async fn compressed<A: Application>(core: &Core<A>, body: Body, coding: Option<Coding>) -> Response {
+    let content_type = content_type(body.form());
+    let (mut body, mut name) = (body.into_bytes(), None);
+    if let (Some(coding), true) = (coding, body.len() >= compression::LEAST_BYTES)
+        && let Ok(mut compressor) = core.compressor().try_lock()
+        && let Some(short) = compressor.compress(coding, &body).await
+    {
+        (body, name) = (short, Some(coding.name()));
     }
+    let mut response = http::with_body(StatusCode::OK, content_type, body);
+    let headers = response.headers_mut();
+    headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    if let Some(name) = name {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+    }
+    response
 }
 
 /// A POST: its packets are handled before it is answered.
@@ -105,11 +126,14 @@ pub(crate) async fn post<A: Application>(
 }
 
 fn payload(body: Body) -> Response {
-    let content_type = match body.form() {
+    http::with_body(StatusCode::OK, content_type(body.form()), body.into_bytes())
+}
+
+fn content_type(form: Form) -> &'static str {
+    match form {
         Form::Text => "text/plain; charset=UTF-8",
         Form::Binary => OCTET_STREAM,
-    };
-    http::with_body(StatusCode::OK, content_type, body.into_bytes())
+    }
 }
 
 /// What a body says it is. Whatever is not declared as bytes is text, as it is to the reference server.
@@ -191,7 +215,7 @@ impl BodyRefusal {
 /// Reads a body of at most `most` bytes within `time`. What its headers give away is refused before a byte is read.
 async fn read_body(
     headers: &HeaderMap,
-    incoming: &mut body::Incoming,
+    incoming: &mut (impl body::Body<Data = Bytes> + Unpin),
     most: usize,
     time: Duration,
 ) -> Result<Bytes, BodyRefusal> {
@@ -235,4 +259,42 @@ fn check_headers(headers: &HeaderMap, most: usize) -> Result<(), BodyRefusal> {
         return Err(BodyRefusal::TooLarge);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, ready};
+
+    use hyper::body::Frame;
+    use tokio::time::{Instant, Interval, interval};
+
+    use super::*;
+
+    /// A byte a second, for ever.
+    struct Trickle(Interval);
+
+    impl body::Body for Trickle {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            ready!(self.0.poll_tick(context));
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"4")))))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn e2_a_body_that_trickles_is_given_thirty_seconds() {
+        let started = Instant::now();
+        let mut body = Trickle(interval(Duration::from_secs(1)));
+        let read = read_body(&HeaderMap::new(), &mut body, 1_000_000, HTTP_BODY_TIMEOUT).await;
+        assert_eq!(read, Err(BodyRefusal::Late));
+        assert_eq!(started.elapsed(), Duration::from_secs(30));
+        assert_eq!(BodyRefusal::Late.response().status(), StatusCode::REQUEST_TIMEOUT);
+    }
 }

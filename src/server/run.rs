@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use super::admission::Limit;
+use super::bundle::Bundle;
 use super::core::{Core, Shared};
 use super::directory::Directory;
 use super::gate::{Gate, Guests};
@@ -101,6 +102,7 @@ impl Server {
             metrics: Metrics::default(),
             writer: writer.as_ref().map(Writer::handle),
             phase: Phase::default(),
+            bundle: Bundle::new(&settings.edge),
             addresses: Limit::new(settings.max_connections_per_ip),
             users: Limit::new(settings.max_connections_per_user),
             started: Instant::now(),
@@ -261,7 +263,7 @@ fn settings(config: Config) -> Settings {
         listen: config.listen,
         cores: config.cores,
         allow_eio3: config.allow_eio3,
-        mounts: vec![("/socket.io/", Protocol::SocketIo)],
+        mounts: vec![(config.edge.socket_path.as_str().to_owned().into(), Protocol::SocketIo)],
         namespaces: &["/"],
         parser: match config.parser {
             config::Parser::Json => Parser::Json,
@@ -277,6 +279,7 @@ fn settings(config: Config) -> Settings {
         connect_timeout: limits::CONNECT_TIMEOUT,
         gate: Gate::Tokens { keys: config.keys, guests: is_development.then(Guests::default) },
         origins: config.origins,
+        edge: config.edge,
         outbox: Bounds { bytes: limits::MAX_OUTBOX_BYTES, age: limits::OUTBOX_TIMEOUT },
         store: Some(store),
         audience: match config.presence_scope {

@@ -1,5 +1,6 @@
 //! Everything a server is set up with, whatever application it carries.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use super::gate::Gate;
 use super::outbox::Bounds;
-use crate::config::{Messages, Origins, PostgresSettings, Secret, Stores, Structure};
+use crate::config::{Edge, Messages, Origins, PostgresSettings, Secret, Stores, Structure};
 use crate::engineio::session::Timings;
 use crate::socketio::Parser;
 use crate::store::{self, MessagesKind, StoreKind, StoreSettings, StructureKind};
@@ -40,7 +41,7 @@ pub struct Settings {
     /// Whether clients of Engine.IO 3 and Socket.IO 4 (socket.io-client 1 and 2) are served too.
     pub allow_eio3: bool,
     /// The Engine.IO paths, with their leading and trailing slash.
-    pub mounts: Vec<(&'static str, Protocol)>,
+    pub mounts: Vec<(Cow<'static, str>, Protocol)>,
     /// The Socket.IO namespaces; their indices are the namespace ids.
     pub namespaces: &'static [&'static str],
     /// The form of the packets; its clients must be set up with the same.
@@ -55,6 +56,8 @@ pub struct Settings {
     pub gate: Gate,
     /// Which web pages may connect.
     pub origins: Origins,
+    /// What browsers and proxies see of the server.
+    pub edge: Edge,
     /// What a slow client may let pile up.
     pub outbox: Bounds,
     /// `None` for an application that stores nothing.
@@ -65,7 +68,7 @@ pub struct Settings {
     pub presence_grace: Duration,
     /// How long a stopping server finishes its work.
     pub drain_timeout: Duration,
-    /// TCP connections of one address.
+    /// TCP connections of one address; behind proxies of ours, its requests under way and its WebSockets.
     pub max_connections_per_ip: Option<NonZeroU32>,
     /// Sockets of one user.
     pub max_connections_per_user: Option<NonZeroU32>,

@@ -31,6 +31,8 @@ pub(crate) struct Upgraded {
     pub(crate) stream: TcpStream,
     pub(crate) read_ahead: Bytes,
     pub(crate) pass: AddressPass,
+    /// permessage-deflate was agreed on.
+    pub(crate) deflates: bool,
 }
 
 /// What the handshake said, for a session that begins.
@@ -43,12 +45,12 @@ pub(crate) struct Handshake {
 
 /// A session that begins on a WebSocket; it belongs to the core that accepted it.
 pub(crate) fn begin<A: Application>(core: &Core<A>, upgraded: Upgraded, handshake: Handshake) {
-    let Upgraded { stream, read_ahead, pass } = upgraded;
+    let Upgraded { stream, read_ahead, pass, deflates } = upgraded;
     let (read, write) = stream.into_split();
     let wire = core.with(|state, now| {
         let sid = handshake.sid;
         let key = state.open(handshake, Transport::WebSocket, now)?;
-        let websocket = state.new_websocket(write);
+        let websocket = state.new_websocket(write, deflates);
         let wire = Wire { key, serial: websocket.serial };
         state.connections.get_mut(key)?.websocket = Some(websocket);
         let open = state.open_packet(sid, Transport::WebSocket);
@@ -66,10 +68,10 @@ pub(crate) fn probe<A: Application>(core: &Core<A>, sid: SessionId, upgraded: Up
     if sid.core() == core.id() {
         return attach(core, &sid, upgraded);
     }
-    let Upgraded { stream, read_ahead, pass } = upgraded;
+    let Upgraded { stream, read_ahead, pass, deflates } = upgraded;
     // The stream moves to the session, never the session to the stream.
     match (stream.into_std(), core.shared().post.of(sid.core())) {
-        (Ok(stream), Some(mailbox)) => mailbox.post(Mail::Probe { sid, stream, read_ahead, pass }),
+        (Ok(stream), Some(mailbox)) => mailbox.post(Mail::Probe { sid, stream, read_ahead, pass, deflates }),
         _ => tracing::warn!("an upgraded connection could not be handed to its core"),
     }
 }
@@ -81,6 +83,7 @@ pub(crate) fn adopt<A: Application>(
     stream: std::net::TcpStream,
     read_ahead: Bytes,
     pass: AddressPass,
+    deflates: bool,
 ) {
     match TcpStream::from_std(stream) {
         Ok(stream) => {
@@ -89,7 +92,7 @@ pub(crate) fn adopt<A: Application>(
                 // A stream that is new to this core's reactor takes no bytes until the reactor has heard of it, and what
                 // is written past the outbox would be lost.
                 let _ = stream.writable().await;
-                attach(&core, &sid, Upgraded { stream, read_ahead, pass });
+                attach(&core, &sid, Upgraded { stream, read_ahead, pass, deflates });
             });
         }
         Err(error) => tracing::warn!(%error, "an upgraded connection could not be taken over"),
@@ -97,9 +100,9 @@ pub(crate) fn adopt<A: Application>(
 }
 
 fn attach<A: Application>(core: &Core<A>, sid: &SessionId, upgraded: Upgraded) {
-    let Upgraded { stream, read_ahead, pass } = upgraded;
+    let Upgraded { stream, read_ahead, pass, deflates } = upgraded;
     let (read, write) = stream.into_split();
-    match core.with(|state, now| state.attach_probe(sid, write, now)) {
+    match core.with(|state, now| state.attach_probe(sid, write, deflates, now)) {
         Some(wire) => tokio::task::spawn_local(drive(core.clone(), wire, read, read_ahead, pass)),
         None => tokio::task::spawn_local(linger(read, pass)),
     };
@@ -174,8 +177,8 @@ async fn linger(mut read: OwnedReadHalf, pass: AddressPass) {
 impl<A: Application> State<A> {
     /// Gives a session a WebSocket to be upgraded to. `None` when the session does not want it: it is upgraded already,
     /// being upgraded by another one, or over. Then the WebSocket is closed; clients take that better than an HTTP error.
-    fn attach_probe(&mut self, sid: &SessionId, write: OwnedWriteHalf, now: Now) -> Option<Wire> {
-        let mut websocket = self.new_websocket(write);
+    fn attach_probe(&mut self, sid: &SessionId, write: OwnedWriteHalf, deflates: bool, now: Now) -> Option<Wire> {
+        let mut websocket = self.new_websocket(write, deflates);
         let wire = self.connections.find(sid).and_then(|key| {
             let connection = self.connections.get_mut(key)?;
             connection.session.handle_probe_opened(now.instant).ok()?;
@@ -191,9 +194,9 @@ impl<A: Application> State<A> {
         wire
     }
 
-    fn new_websocket(&mut self, write: OwnedWriteHalf) -> WebSocket {
+    fn new_websocket(&mut self, write: OwnedWriteHalf, deflates: bool) -> WebSocket {
         self.next_serial = self.next_serial.wrapping_add(1);
-        WebSocket::new(write, self.next_serial, self.shared.settings.max_payload)
+        WebSocket::new(write, self.next_serial, self.shared.settings.max_payload, deflates)
     }
 
     /// Notes who is to be woken for the connection, and says whether it waits to be writable. `None` when it is gone.

@@ -147,6 +147,24 @@ async fn h2_what_follows_a_refused_upgrade_is_not_taken_for_a_request() {
 }
 
 #[tokio::test]
+async fn h2_a_request_behind_a_refused_upgrade_is_not_served() {
+    let server = start();
+    let behind = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+    for (path, headers, expected) in [
+        ("/socket.io/?EIO=4&transport=websocket", "Sec-WebSocket-Version: 8", 426),
+        ("/socket.io/?EIO=4&transport=websocket&sid=x", "Sec-WebSocket-Version: 13", 400),
+        ("/livez", "", 200),
+        ("/nowhere", "", 404),
+    ] {
+        let mut raw = Raw::open(server.address()).await;
+        let upgrade = format!("Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX: y\r\n{headers}");
+        raw.write(format!("GET {path} HTTP/1.1\r\n{}\r\n\r\n{behind}", upgrade.trim_end())).await;
+        assert_eq!(raw.status().await, Some(expected), "{path}");
+        assert_eq!(raw.status().await, None, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn w12_a_head_of_more_than_16_kb_or_a_hundred_headers_is_answered_431() {
     let server = start();
     let many = (0..2000).map(|n| format!("X-{n}: 1\r\n")).collect::<String>();

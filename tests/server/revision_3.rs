@@ -7,7 +7,7 @@ use alt_ws::server::Server;
 use alt_ws::server::settings::Protocol;
 use serde_json::Value;
 
-use crate::support::raw::{Frame, HANDSHAKE, Polling, Raw, UPGRADE, frame, http, text};
+use crate::support::raw::{Frame, HANDSHAKE, HttpAnswer, Polling, Raw, UPGRADE, frame, http, text};
 use crate::support::{start, start_with, token};
 
 const CHAT: &str = "/socket.io/?EIO=3";
@@ -19,7 +19,7 @@ const BAD_REQUEST: &[u8] = br#"{"code":3,"message":"Bad request"}"#;
 fn start_old() -> Server {
     start_with(|settings| {
         settings.allow_eio3 = true;
-        settings.mounts.push(("/engine.io/", Protocol::EngineIoEcho));
+        settings.mounts.push(("/engine.io/".into(), Protocol::EngineIoEcho));
     })
 }
 
@@ -40,7 +40,7 @@ async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str, body:
     let length = body.len();
     let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {length}");
     raw.write([head.as_bytes(), b"\r\n\r\n", body].concat()).await;
-    let (head, body) = raw.whole_response().await.unwrap();
+    let HttpAnswer { head, body, .. } = raw.answer().await.unwrap();
     let is_binary = head.contains("content-type: application/octet-stream\r\n");
     Answer { status: head.split(' ').nth(1).unwrap().parse().unwrap(), is_binary, body }
 }

@@ -10,7 +10,7 @@ use alt_ws::auth::{self, Keys};
 use alt_ws::chat::app::{self, Chat};
 use alt_ws::chat::command::Limits;
 use alt_ws::chat::limit::Rates;
-use alt_ws::config::{Origins, limits};
+use alt_ws::config::{Edge, Origins, limits};
 use alt_ws::engineio::session::Timings;
 use alt_ws::ids::UserId;
 use alt_ws::server::outbox::Bounds;
@@ -31,7 +31,7 @@ pub(crate) fn settings() -> Settings {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         cores: 2,
         allow_eio3: false,
-        mounts: vec![("/socket.io/", Protocol::SocketIo)],
+        mounts: vec![("/socket.io/".into(), Protocol::SocketIo)],
         namespaces: &["/"],
         parser: Parser::Json,
         timings: Timings {
@@ -44,6 +44,7 @@ pub(crate) fn settings() -> Settings {
         connect_timeout: limits::CONNECT_TIMEOUT,
         gate: Gate::Tokens { keys: Keys::from_secret(SECRET).unwrap(), guests: None },
         origins: Origins::Any,
+        edge: Edge::default(),
         outbox: Bounds { bytes: limits::MAX_OUTBOX_BYTES, age: limits::OUTBOX_TIMEOUT },
         store: Some(StoreSettings { open_rooms: true, ..StoreSettings::new(StoreKind::Memory) }),
         audience: Audience::Contacts,

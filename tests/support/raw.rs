@@ -29,10 +29,35 @@ pub(crate) struct Raw {
 pub(crate) enum Frame {
     Text(String),
     Binary(Vec<u8>),
+    /// A compressed text message, as it came.
+    Deflated(Vec<u8>),
     Pong(Vec<u8>),
     Close(u16),
     /// The connection has ended.
     End,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct HttpAnswer {
+    pub(crate) status: u16,
+    head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl HttpAnswer {
+    /// All values of a header.
+    pub(crate) fn values(&self, name: &str) -> Vec<&str> {
+        let pairs = self.head.lines().filter_map(|line| line.split_once(": "));
+        pairs.filter(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
+    }
+}
+
+/// A GET on a connection of its own, with more headers, each line with its end.
+pub(crate) async fn get(address: SocketAddr, path: &str, headers: &str) -> HttpAnswer {
+    let mut raw = Raw::open(address).await;
+    raw.write(format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n")).await;
+    raw.answer().await.unwrap()
 }
 
 impl Raw {
@@ -86,21 +111,22 @@ impl Raw {
 
     /// The response that comes next, status and body; `None` when the connection ends instead.
     pub(crate) async fn response(&mut self) -> Option<(u16, String)> {
-        let (head, body) = self.whole_response().await?;
-        Some((head.split(' ').nth(1)?.parse().unwrap(), String::from_utf8(body).unwrap()))
+        let answer = self.answer().await?;
+        Some((answer.status, String::from_utf8(answer.body).unwrap()))
     }
 
-    /// The same with its whole head, and a body that may be anything.
-    pub(crate) async fn whole_response(&mut self) -> Option<(String, Vec<u8>)> {
+    /// The same with its head. The body is read as long as the head says, but for those that have none.
+    pub(crate) async fn answer(&mut self) -> Option<HttpAnswer> {
         let head = self.head().await;
-        head.split(' ').nth(1)?;
-        let length = head
-            .to_ascii_lowercase()
-            .split_once("content-length: ")
-            .map_or(0, |(_, rest)| rest.split("\r\n").next().unwrap().parse().unwrap());
+        let status = head.split(' ').nth(1)?.parse().unwrap();
+        let mut answer = HttpAnswer { status, head, body: Vec::new() };
+        let length = match status {
+            101 | 204 | 304 => 0,
+            _ => answer.values("content-length").first().map_or(0, |length| length.parse().unwrap()),
+        };
         while self.unread.len() < length && self.read().await {}
-        let body = self.unread.drain(..length.min(self.unread.len())).collect();
-        Some((head, body))
+        answer.body = self.unread.drain(..length.min(self.unread.len())).collect();
+        Some(answer)
     }
 
     pub(crate) async fn status(&mut self) -> Option<u16> {
@@ -125,7 +151,7 @@ impl Raw {
             match self.frame().await {
                 Frame::Close(code) => return Some(code),
                 Frame::End => return None,
-                Frame::Text(_) | Frame::Binary(_) | Frame::Pong(_) => {}
+                Frame::Text(_) | Frame::Binary(_) | Frame::Deflated(_) | Frame::Pong(_) => {}
             }
         }
     }
@@ -142,6 +168,7 @@ impl Raw {
         Some(match first {
             0x81 => Frame::Text(String::from_utf8(payload).unwrap()),
             0x82 => Frame::Binary(payload),
+            0xc1 => Frame::Deflated(payload),
             0x8a => Frame::Pong(payload),
             0x88 => Frame::Close(u16::from_be_bytes(payload[..2].try_into().unwrap())),
             other => panic!("a frame that begins with {other:#x}"),

@@ -43,7 +43,7 @@ fn into_owned(frame: Frame<'_>) -> Frame<'static> {
 
 /// What a new reader makes of `chunks`: the frames before the first error, and the error.
 fn read_all<'c>(chunks: impl Iterator<Item = &'c [u8]>) -> (Vec<Frame<'static>>, Option<FrameError>) {
-    let (mut reader, now, mut frames) = (FrameReader::new(LIMIT), Instant::now(), Vec::new());
+    let (mut reader, now, mut frames) = (FrameReader::new(LIMIT, false), Instant::now(), Vec::new());
     for chunk in chunks {
         let mut input = chunk.to_vec();
         let mut rest = input.as_mut_slice();
@@ -179,7 +179,7 @@ fn what_came_before_a_violation_is_still_delivered() {
 
 #[test]
 fn after_an_error_everything_is_ignored_and_nothing_is_kept() {
-    let mut reader = FrameReader::new(LIMIT);
+    let mut reader = FrameReader::new(LIMIT, false);
     let now = Instant::now();
     let mut bytes = client_frames(&[(1, &[b'x'; 5000]), (0x81, b"y")]);
     let (consumed, frame) = reader.read(&mut bytes, now).unwrap();
@@ -193,7 +193,7 @@ fn after_an_error_everything_is_ignored_and_nothing_is_kept() {
 #[test]
 fn whole_frames_are_borrowed_and_idle_readers_hold_no_memory() {
     assert!(size_of::<FrameReader>() <= 64);
-    let mut reader = FrameReader::new(LIMIT);
+    let mut reader = FrameReader::new(LIMIT, false);
     let now = Instant::now();
     let mut bytes = client_frame(0x81, b"Hello");
     assert!(matches!(reader.read(&mut bytes, now), Ok((11, Some(Frame::Text(Cow::Borrowed("Hello")))))));
@@ -205,7 +205,7 @@ fn whole_frames_are_borrowed_and_idle_readers_hold_no_memory() {
 
 #[test]
 fn w3_memory_follows_the_bytes_that_arrived_not_those_declared() {
-    let mut reader = FrameReader::new(1_000_000);
+    let mut reader = FrameReader::new(1_000_000, false);
     let mut bytes = client_frame(0x82, &[0; 1_000_000]);
     reader.read(&mut bytes[..100], Instant::now()).unwrap();
     assert!(reader.partial.capacity() <= 200);
@@ -213,7 +213,7 @@ fn w3_memory_follows_the_bytes_that_arrived_not_those_declared() {
 
 #[test]
 fn w4_an_unfinished_message_tells_since_when() {
-    let mut reader = FrameReader::new(LIMIT);
+    let mut reader = FrameReader::new(LIMIT, false);
     let start = Instant::now();
     let mut read = |mut bytes: Vec<u8>, second: u64| {
         reader.read(&mut bytes, start + Duration::from_secs(second)).unwrap();
@@ -305,5 +305,46 @@ proptest! {
         size in 1..20_usize,
     ) {
         prop_assert_eq!(read_all(bytes.chunks(size)), read_all([&bytes[..]].into_iter()));
+    }
+}
+
+#[test]
+fn w14_compressed_messages_are_read_where_agreed_on_and_refused_elsewhere() {
+    let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+    let (first, last) = hello.split_at(3);
+    let mut bomb = Vec::with_capacity(64);
+    let mut state = flate2::Compress::new(flate2::Compression::best(), false);
+    state.compress_vec(&[b'4'; 4096], &mut bomb, flate2::FlushCompress::Finish).unwrap();
+    let read = |deflates: bool, frames: &[(u8, &[u8])]| {
+        let mut reader = FrameReader::new(30, deflates);
+        let mut bytes = client_frames(frames);
+        let mut at = 0;
+        let mut found = Vec::new();
+        while at < bytes.len() {
+            let (consumed, frame) = reader.read(&mut bytes[at..], Instant::now())?;
+            at += consumed;
+            found.extend(frame.map(|frame| format!("{frame:?}")));
+        }
+        Ok(found.join(" "))
+    };
+    let text = "Text(\"Hello\")".to_owned();
+    for (frames, expected) in [
+        (&[(0xc1, &hello[..])][..], Ok(text.clone())),
+        (&[(0xc2, &hello)], Ok("Binary([72, 101, 108, 108, 111])".into())),
+        (&[(0x81, b"Hello")], Ok(text.clone())),
+        (&[(0x41, first), (0x80, last)], Ok(text.clone())),
+        (&[(0x41, first), (0x00, b""), (0x89, b""), (0x80, last)], Ok(format!("Ping([]) {text}"))),
+        (&[(0xc1, &hello), (0xc1, &hello)], Ok(format!("{text} {text}"))),
+        (&[(0x41, first), (0xc0, last)], Err(FrameError::ReservedBits)),
+        (&[(0xc9, b"x")], Err(FrameError::ReservedBits)),
+        (&[(0xc8, b"")], Err(FrameError::ReservedBits)),
+        (&[(0xe1, &hello)], Err(FrameError::ReservedBits)),
+        (&[(0xc1, first)], Err(FrameError::InvalidDeflate)),
+        (&[(0xc1, &bomb)], Err(FrameError::MessageTooBig)),
+        (&[(0xc1, &[0x00, 0x01, 0x00, 0xfe, 0xff, 0xff, 0x00])], Err(FrameError::InvalidUtf8)),
+    ] {
+        assert_eq!(read(true, frames), expected, "{frames:x?}");
+        let unasked = if frames[0].0 & 0x40 == 0 { Ok(text.clone()) } else { Err(FrameError::ReservedBits) };
+        assert_eq!(read(false, frames), unasked, "{frames:x?}");
     }
 }
