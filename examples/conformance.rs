@@ -57,6 +57,11 @@ impl Application for Echo {
         self.connected.push_back((now.instant + AUTH_DELAY, to, request.payload.unwrap_or("{}").to_owned()));
     }
 
+    fn restore(&mut self, to: SocketKey, request: ConnectRequest<'_>, _: Vec<RoomId>, now: Now, out: &mut Vec<Effect>) {
+        self.connect(to, request, now, out);
+        out.push(Effect::Restored { socket: to, is_certain: true });
+    }
+
     fn event(&mut self, socket: SocketKey, event: Event<'_>, ack: Option<AckId>, now: Now, out: &mut Vec<Effect>) {
         match (&*event.name, ack) {
             ("message", _) => out.push(emit(socket, "message-back", event, None)),
@@ -107,6 +112,10 @@ impl Application for Echo {
 
     fn members(&self, _: &RoomId) -> &[SocketKey] {
         &[]
+    }
+
+    fn seat_of(&self, _: SocketKey) -> Option<(&UserId, &[RoomId])> {
+        None
     }
 
     fn sockets_of(&self, _: &UserId) -> &[SocketKey] {
@@ -161,6 +170,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         max_connections_per_ip: None,
         max_connections_per_user: None,
         playground: None,
+        recovery: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

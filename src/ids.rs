@@ -3,6 +3,8 @@
 //! Owns the textual forms (base64url session ids, hexadecimal message ids, chat ids that keep their JSON type,
 //! ISO 8601 times). Knows nothing of sockets, packets or stores, and draws no randomness and reads no clock itself.
 
+mod recovery;
+
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -10,6 +12,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use recovery::{Offset, PrivateId};
 
 /// Index of the core (thread) that owns a connection. At most [`CoreId::MAX_CORES`] of them exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

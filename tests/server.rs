@@ -21,6 +21,8 @@ mod life;
 mod limits;
 #[path = "server/proxies.rs"]
 mod proxies;
+#[path = "server/recovery.rs"]
+mod recovery;
 #[path = "server/requests.rs"]
 mod requests;
 #[path = "server/revision_3.rs"]

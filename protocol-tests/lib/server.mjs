@@ -122,7 +122,16 @@ export class Server extends Process {
 
   /** Makes users members of a conversation with the operator's own command, one command at a time. */
   members(room, ...users) {
-    const args = ['members', 'add', String(room), ...users.map(String)];
+    return this.#editMembers('add', room, users);
+  }
+
+  /** Ends users' membership of a conversation. */
+  expel(room, ...users) {
+    return this.#editMembers('remove', room, users);
+  }
+
+  #editMembers(action, room, users) {
+    const args = ['members', action, String(room), ...users.map(String)];
     const run = () =>
       promisify(execFile)(altWsBinary(), args, {
         env: { PATH: process.env.PATH, ...this.env },

@@ -3,9 +3,12 @@
 //! Owns the sockets' chat state (user, rooms, typing, limits) and the requests that wait for the store. Who is a
 //! member, what is stored and in which order is the store's to say; how bytes travel is the server's.
 
+mod arrival;
+mod restoring;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::application::{Application, ConnectRequest, Now};
 use super::command::{self, Command, Context, Limits, Send};
@@ -22,8 +25,8 @@ use super::reply::Call;
 use super::rooms::{Interest, Rooms};
 use super::typing::{Expiry, STOPS_AFTER, Started, Typing};
 use crate::ids::{CoreId, RoomId, SocketKey, UserId};
-use crate::socketio::AckId;
-use crate::socketio::Event;
+use crate::socketio::{AckId, Event};
+use restoring::Restorations;
 
 /// How this deployment's chat behaves.
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +39,6 @@ pub struct Settings {
     pub rooms_per_socket: usize,
 }
 
-/// A token may claim to outlive the clock; nobody stays connected for longer than ten years.
-const MAX_TOKEN_LIFE_MS: u64 = 10 * 366 * 24 * 3600 * 1000;
-
 /// The chat on one core.
 #[derive(Debug)]
 pub struct Chat {
@@ -50,6 +50,7 @@ pub struct Chat {
     requests: Requests,
     typing_ends: Deadlines<(SocketKey, RoomId)>,
     token_ends: Deadlines<SocketKey>,
+    restorations: Restorations,
 }
 
 #[derive(Debug)]
@@ -80,6 +81,7 @@ impl Chat {
             requests: Requests::default(),
             typing_ends: Deadlines::default(),
             token_ends: Deadlines::default(),
+            restorations: Restorations::default(),
         }
     }
 
@@ -211,10 +213,10 @@ impl Chat {
             Committed::Message { message, .. } => call.sent(&message, out),
             Committed::History { room, page } => call.answer(event::history_ack(&room, &page), out),
             Committed::Receipt(_) => call.done(out),
-            Committed::Joined(joined) => {
-                let left = kind == PendingKind::Join { left: true };
-                self.joined(&call, &joined, left, online, now, out);
-            }
+            Committed::Joined(joined) => match kind {
+                PendingKind::Restore { number, left } => self.restored(call.socket, &joined.room, number, left, out),
+                _ => self.joined(&call, &joined, kind == PendingKind::Join { left: true }, online, now, out),
+            },
             Committed::Access => {
                 if let (PendingKind::Typing { is_typing }, Some(room)) = (kind, &call.context.room) {
                     self.show_typing(call.socket, room, is_typing, now, out);
@@ -257,21 +259,14 @@ impl Chat {
         }
     }
 
-    fn arrived(&mut self, key: SocketKey, conversations: Vec<RoomId>, out: &mut Vec<Effect>) {
-        if let Some(socket) = self.sockets.get_mut(&key) {
-            socket.arrived = true;
-            out.push(socket.presence(key, PresenceChange::Arrived { conversations }));
-            if let Some(status) = socket.chosen.take() {
-                out.push(socket.presence(key, PresenceChange::Chose(status)));
-            }
-        }
-    }
-
     fn refused(&mut self, pending: Pending, refusal: Refusal, out: &mut Vec<Effect>) {
         let Pending { call, kind } = pending;
         let summary = match kind {
             // Without the store nobody's contacts are known, but the user is here all the same.
             PendingKind::Arrival => return self.arrived(call.socket, Vec::new(), out),
+            PendingKind::Restore { number, .. } => {
+                return self.not_restored(&call, number, refusal, out);
+            }
             PendingKind::Join { .. } => {
                 if let Some(room) = &call.context.room {
                     self.settle_join(call.socket, room, out);
@@ -302,12 +297,6 @@ fn typing_effect(key: SocketKey, socket: &Socket, room: &RoomId, is_typing: bool
     }
 }
 
-/// When a token ends on the monotonic clock. One that was let in within its leeway has a second to be told so.
-fn token_end(expires_at: u64, now: Now) -> Instant {
-    let left_ms = expires_at.saturating_mul(1000).saturating_sub(now.wall.0).clamp(1000, MAX_TOKEN_LIFE_MS);
-    now.instant + Duration::from_millis(left_ms)
-}
-
 impl Application for Chat {
     fn connect(&mut self, socket: SocketKey, request: ConnectRequest<'_>, now: Now, out: &mut Vec<Effect>) {
         let Some(claims) = request.claims else {
@@ -315,23 +304,19 @@ impl Application for Chat {
             out.push(Effect::Disconnect { socket, reason: "no_claims" });
             return;
         };
-        self.users.entry(claims.user.clone()).or_default().push(socket);
-        let token_end = claims.expires_at.map(|at| self.token_ends.push(token_end(at, now), socket));
-        let conversations = RecordBody::Conversations { user: claims.user.clone() };
-        let state = Socket {
-            user: claims.user,
-            username: claims.username,
-            rooms: Vec::new(),
-            joining: 0,
-            typing: Typing::default(),
-            limiter: Limiter::new(self.settings.rates, now.instant),
-            arrived: false,
-            chosen: None,
-            token_end,
-        };
-        self.sockets.insert(socket, state);
-        let call = Call { socket, ack: None, context: Context::default() };
-        self.store(call, PendingKind::Arrival, conversations, out);
+        self.admit(socket, claims, now);
+        self.await_arrival(socket, out);
+    }
+
+    fn restore(
+        &mut self,
+        socket: SocketKey,
+        request: ConnectRequest<'_>,
+        rooms: Vec<RoomId>,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        self.begin_restoring(socket, request.claims, rooms, now, out);
     }
 
     fn event(&mut self, key: SocketKey, event: Event<'_>, ack: Option<AckId>, now: Now, out: &mut Vec<Effect>) {
@@ -353,6 +338,7 @@ impl Application for Chat {
 
     fn disconnect(&mut self, key: SocketKey, _now: Now, out: &mut Vec<Effect>) {
         let Some(mut socket) = self.sockets.remove(&key) else { return };
+        self.restorations.remove(key);
         if let Some(entry) = socket.token_end {
             self.token_ends.remove(entry);
         }
@@ -414,6 +400,10 @@ impl Application for Chat {
 
     fn members(&self, room: &RoomId) -> &[SocketKey] {
         self.rooms.members(room)
+    }
+
+    fn seat_of(&self, socket: SocketKey) -> Option<(&UserId, &[RoomId])> {
+        self.sockets.get(&socket).map(|socket| (&socket.user, socket.rooms.as_slice()))
     }
 
     fn sockets_of(&self, user: &UserId) -> &[SocketKey] {

@@ -35,6 +35,17 @@ pub trait Application: 'static {
     /// A socket connected. Its CONNECT packet goes out before the effects.
     fn connect(&mut self, socket: SocketKey, request: ConnectRequest<'_>, now: Now, out: &mut Vec<Effect>);
 
+    /// A socket comes back into the rooms it had when it lost its connection, as far as it still may, and nobody is
+    /// told. [`Effect::Restored`] follows, then its CONNECT packet. [`Self::disconnect`] may come instead.
+    fn restore(
+        &mut self,
+        socket: SocketKey,
+        request: ConnectRequest<'_>,
+        rooms: Vec<RoomId>,
+        now: Now,
+        out: &mut Vec<Effect>,
+    );
+
     /// A client sent an event; `ack` is the id under which it wants an answer.
     fn event(&mut self, socket: SocketKey, event: Event<'_>, ack: Option<AckId>, now: Now, out: &mut Vec<Effect>);
 
@@ -58,6 +69,9 @@ pub trait Application: 'static {
 
     /// This core's sockets in a room.
     fn members(&self, room: &RoomId) -> &[SocketKey];
+
+    /// Whose socket it is, and the rooms it is in; `None` for one that nobody can come back to.
+    fn seat_of(&self, socket: SocketKey) -> Option<(&UserId, &[RoomId])>;
 
     /// This core's sockets of a user.
     fn sockets_of(&self, user: &UserId) -> &[SocketKey];

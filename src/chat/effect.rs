@@ -73,6 +73,13 @@ pub enum Effect {
         /// What happened.
         change: PresenceChange,
     },
+    /// The store has answered for all the rooms of a socket that [comes back](super::application::Application::restore).
+    Restored {
+        /// The socket.
+        socket: SocketKey,
+        /// Whether it could say of all of them.
+        is_certain: bool,
+    },
     /// Close the connection that carries the socket, after what was queued before.
     Disconnect {
         /// Which.

@@ -22,6 +22,12 @@ pub(super) enum PendingKind {
         /// The client left again before the store answered.
         left: bool,
     },
+    /// A join of one who comes back: part of the restoration with that number.
+    Restore {
+        number: u64,
+        /// The user's membership ended before the store answered.
+        left: bool,
+    },
     Send,
     History,
     Receipt,
@@ -55,7 +61,7 @@ impl Requests {
     pub(super) fn leave(&mut self, socket: SocketKey, room: &RoomId) -> bool {
         let mut had_asked = false;
         for pending in self.waiting.values_mut().filter(|pending| pending.call.socket == socket) {
-            if let PendingKind::Join { left } = &mut pending.kind
+            if let PendingKind::Join { left } | PendingKind::Restore { left, .. } = &mut pending.kind
                 && pending.call.context.room.as_ref() == Some(room)
             {
                 *left = true;

@@ -37,6 +37,24 @@ pub const MAX_OUTBOX_BYTES: usize = 1024 * 1024;
 /// How long bytes may wait for a client that takes none, before it is disconnected as too slow.
 pub const OUTBOX_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The most bytes of events that are kept for clients who lost their connection, over all cores: two minutes of 1,000
+/// events a second of ordinary size. An event counts on each core that has sockets of its room.
+pub const RECOVERY_LOG_BYTES: usize = 32 * 1024 * 1024;
+
+/// The most such events, over all cores: what one client's return may have to be searched in, some milliseconds.
+pub const RECOVERY_LOG_ENTRIES: usize = 128 * 1024;
+
+/// The most lost connections, and rooms that they were in, that are kept, over all cores: 20,000 clients in a dozen rooms
+/// each, at about 60 bytes a seat.
+pub const RECOVERY_SEATS: usize = 256 * 1024;
+
+/// The most bytes that are replayed to one client: with as much that comes meanwhile they fit into its outbox. Who missed
+/// more connects anew and asks page by page.
+pub const MAX_REPLAYED_BYTES: usize = MAX_OUTBOX_BYTES / 2 - 4096;
+
+/// How long a client that comes back waits for the store, before it is connected anew. Well below [`CONNECT_TIMEOUT`].
+pub const RESTORE_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// The most rooms one socket may be in: far above what a chat page shows, far below what would make its leaving felt.
 pub const MAX_ROOMS_PER_SOCKET: usize = 100;
 

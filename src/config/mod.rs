@@ -116,6 +116,10 @@ pub struct Config {
     /// `PRESENCE_GRACE_MS`, 0..=60,000, default 1,500: how long `user:offline` is held back, so that the reload of a
     /// page is silent.
     pub presence_grace: Duration,
+    /// `RECOVERY_MS`, 0..=600,000, default 120,000: how long a client that lost its connection may come back as what it
+    /// was; `None` (0) is never. The reference's two minutes: a tunnel, a lift, a change of networks. Longer gaps are
+    /// for `since`, and what is kept costs memory.
+    pub recovery: Option<Duration>,
     /// `PERSIST_TIMEOUT_MS`, 100..=60,000, default 10,000: within this time each `message:send` is answered. Shorter
     /// than a slow disk's sync, it would refuse what is stored a moment later; longer, people have given up.
     pub persist_timeout: Duration,
@@ -237,6 +241,7 @@ fn parse(lookup: Lookup<'_>) -> Result<Report, ConfigError> {
     let scopes = [("contacts", PresenceScope::Contacts), ("all", PresenceScope::All)];
     let presence_scope = reader.one_of("PRESENCE_SCOPE", &scopes, PresenceScope::Contacts)?;
     let presence_grace = Duration::from_millis(reader.number("PRESENCE_GRACE_MS", 0..=60_000, 1_500)?);
+    let recovery = Duration::from_millis(reader.number("RECOVERY_MS", 0..=600_000, 120_000)?);
     let persist_timeout = Duration::from_millis(reader.number("PERSIST_TIMEOUT_MS", 100..=60_000, 10_000)?);
     let drain_timeout = Duration::from_millis(reader.number("DRAIN_TIMEOUT_MS", 0..=600_000, 10_000)?);
     let max_message_bytes = reader.number("MAX_MESSAGE_BYTES", 1..=limits::HIGHEST_MAX_MESSAGE_BYTES, 65_536)?;
@@ -267,6 +272,7 @@ fn parse(lookup: Lookup<'_>) -> Result<Report, ConfigError> {
         presence_scope,
         parser,
         presence_grace,
+        recovery: (!recovery.is_zero()).then_some(recovery),
         persist_timeout,
         drain_timeout,
         max_message_bytes,

@@ -39,6 +39,7 @@ fn with_only_a_secret_every_default_is_the_strict_one() {
     assert_eq!(config.presence_scope, PresenceScope::Contacts);
     assert_eq!(config.parser, Parser::Json);
     assert_eq!(config.presence_grace, Duration::from_millis(1500));
+    assert_eq!(config.recovery, Some(Duration::from_secs(120)));
     assert_eq!(config.persist_timeout, Duration::from_secs(10));
     assert_eq!(config.drain_timeout, Duration::from_secs(10));
     assert_eq!(config.max_message_bytes, 65_536);
@@ -165,6 +166,7 @@ fn a_wrong_value_is_named_quoted_and_told_what_is_allowed() {
         ("PARSER", "MessagePack", "one of json, msgpack"),
         ("PRESENCE_SCOPE", "none", "one of contacts, all"),
         ("PRESENCE_GRACE_MS", "60001", "a whole number from 0 to 60000"),
+        ("RECOVERY_MS", "600001", "a whole number from 0 to 600000"),
         ("PERSIST_TIMEOUT_MS", "99", "a whole number from 100 to 60000"),
         ("DRAIN_TIMEOUT_MS", "10s", "a whole number from 0 to 600000"),
         ("MAX_MESSAGE_BYTES", "0", "a whole number from 1 to 131072"),
@@ -392,8 +394,8 @@ fn the_report_names_every_variable_once_and_shows_no_secret() {
     let expected = "ALLOW_EIO3 CLIENT_BUNDLE_DIR COOKIE_NAME CORES CORS_ORIGIN DATA_DIR DB_HOST DB_NAME DB_PASS DB_PORT DB_USER \
                     DRAIN_TIMEOUT_MS JWT_PUBLIC_KEY JWT_REQUIRE_EXP JWT_SECRET LOG_LEVEL MAX_CONNECTIONS_PER_IP \
                     MAX_CONNECTIONS_PER_USER MAX_MESSAGE_BYTES MONGO_URI NODE_ENV OPEN_ROOMS PARSER PERSIST_TIMEOUT_MS \
-                    PRESENCE_GRACE_MS PRESENCE_SCOPE RATE_LIMIT_BYTES RATE_LIMIT_EVENTS SOCKET_PATH STORE TRUST_PROXY \
-                    WS_DEFLATE WS_HOST WS_PORT";
+                    PRESENCE_GRACE_MS PRESENCE_SCOPE RATE_LIMIT_BYTES RATE_LIMIT_EVENTS RECOVERY_MS SOCKET_PATH STORE \
+                    TRUST_PROXY WS_DEFLATE WS_HOST WS_PORT";
     assert_eq!(names.join(" "), expected);
     let everything = format!("{config:?} {settings:?}");
     assert!(!everything.contains(SECRET) && !everything.contains("hunter2") && !everything.contains("a\nb"));

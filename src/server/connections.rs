@@ -14,6 +14,7 @@ use super::admission::UserPass;
 use super::mailbox::Answer;
 use super::outbox::{Bounds, Outbox};
 use super::pacing::Pacing;
+use super::recovery::Standing;
 use crate::engineio::frame::{FrameReader, MESSAGE_TIMEOUT};
 use crate::engineio::handshake::Dialect;
 use crate::engineio::session::{Revision, Session};
@@ -43,6 +44,8 @@ pub(crate) struct Connection {
     pub(crate) is_dirty: bool,
     /// Questions with long answers.
     pub(crate) pacing: Option<Box<Pacing>>,
+    /// Whether, and as whom, its socket may come back.
+    pub(crate) standing: Standing,
 }
 
 /// What a session's messages are for.
@@ -126,7 +129,8 @@ impl Connection {
             Upper::Echo => None,
         };
         let unfinished = self.websocket.as_ref().and_then(|websocket| websocket.frames.unfinished_since());
-        [upper, self.outbox.deadline(bounds), unfinished.map(|since| since + MESSAGE_TIMEOUT)]
+        let restoring = self.standing.deadline();
+        [upper, restoring, self.outbox.deadline(bounds), unfinished.map(|since| since + MESSAGE_TIMEOUT)]
             .into_iter()
             .flatten()
             .fold(wait, Instant::min)

@@ -19,6 +19,7 @@ use super::connections::Connections;
 use super::directory::Directory;
 use super::mailbox::{Letters, Mail, Post};
 use super::metrics::Metrics;
+use super::recovery::{Recovery, Registry};
 use super::settings::Settings;
 use super::shutdown::Phase;
 use super::timers::Timers;
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// `None` for an application that stores nothing.
     pub(crate) writer: Option<WriterHandle>,
+    /// `None` when nobody comes back.
+    pub(crate) recovery: Option<Arc<Registry>>,
     pub(crate) phase: Phase,
     pub(crate) bundle: Bundle,
     pub(crate) addresses: Arc<Limit<std::net::IpAddr>>,
@@ -87,12 +90,17 @@ pub(crate) struct State<A> {
     /// Users whose last device left, in the order of their grace periods' ends. Bounded by the departures within one
     /// grace period.
     pub(crate) departures: VecDeque<(Instant, UserId)>,
+    /// What sockets left behind. `None` when nobody comes back.
+    pub(crate) recovery: Option<Recovery>,
     /// Numbers the WebSockets of this core.
     pub(crate) next_serial: u32,
 }
 
 impl<A: Application> Core<A> {
     pub(crate) fn new(id: CoreId, shared: Arc<Shared>, app: A) -> Self {
+        let recovery = shared.recovery.as_ref().zip(shared.settings.recovery.as_ref());
+        let recovery =
+            recovery.map(|(registry, settings)| Recovery::new(Arc::clone(registry), settings, shared.settings.cores));
         let state = State {
             id,
             shared: Arc::clone(&shared),
@@ -104,6 +112,7 @@ impl<A: Application> Core<A> {
             overflowed: Vec::new(),
             persisting: VecDeque::new(),
             departures: VecDeque::new(),
+            recovery,
             next_serial: 0,
         };
         Self(Rc::new(Inner {
@@ -198,12 +207,13 @@ impl<A: Application> Core<A> {
             }
             Mail::Users { users, frames } => self.with(|state, now| state.send_to_users(&users, &frames, now)),
             Mail::All { frames } => self.with(|state, now| state.send_to_all(&frames, None, now)),
-            Mail::Outcome(outcome) => self.with(|state, now| state.handle_outcome(outcome, now)),
+            Mail::Outcome { outcome, fence } => self.with(|state, now| state.handle_outcome(outcome, fence, now)),
             Mail::Removed { room, user } => {
                 self.with(|state, now| state.app.removed(&room, &user, now, &mut state.effects));
             }
             Mail::Call(call) => self.with(|state, now| state.handle_call(call, now)),
             Mail::Abort { sid, request } => self.with(|state, now| state.handle_abort(&sid, request, now)),
+            Mail::Recovery(letter) => self.with(|state, now| state.handle_letter(*letter, now)),
             Mail::Drain => self.with(State::drain_clients),
             Mail::CloseAll => self.with(State::close_all),
         }
@@ -215,7 +225,8 @@ impl<A: Application> State<A> {
     fn deadline(&self) -> Option<Instant> {
         let persisting = self.persisting.front().map(|(at, ..)| *at);
         let departures = self.departures.front().map(|(at, _)| *at);
-        [self.timers.deadline(), self.app.deadline(), persisting, departures].into_iter().flatten().min()
+        let recovery = self.recovery.as_ref().and_then(Recovery::deadline);
+        [self.timers.deadline(), self.app.deadline(), persisting, departures, recovery].into_iter().flatten().min()
     }
 
     fn handle_timeouts(&mut self, now: Now) {
@@ -224,6 +235,7 @@ impl<A: Application> State<A> {
         }
         self.expire_records(now);
         self.expire_departures(now);
+        self.expire_recovery(now);
         // All that is due now, each once: what is due again at once waits for the next turn, and others get theirs.
         let due: Vec<_> = std::iter::from_fn(|| self.timers.pop_due(now.instant)).collect();
         for (at, key) in due {

@@ -16,6 +16,7 @@ use super::admission::AddressPass;
 use super::compression::Coding;
 use super::core::{Core, Shared};
 use super::forwarded::{self, Client};
+use super::recovery::{Standing, takes_offsets};
 use super::settings::Protocol;
 use super::websocket::{Handshake, Upgraded};
 use super::{cookie, cors, health, playground, polling, websocket};
@@ -119,7 +120,8 @@ async fn engine<A: Application>(
         (None, _) => {
             let sid = polling::new_session_id(core.id())?;
             let authorization = authorization(request.headers());
-            let mut response = polling::begin(&core, Handshake { sid, dialect, is_echo, authorization })?;
+            let standing = standing(core.shared(), &request);
+            let mut response = polling::begin(&core, Handshake { sid, dialect, is_echo, authorization, standing })?;
             // A page that may not read the answer is not to leave a cookie behind either.
             let name = core.shared().settings.edge.cookie_name.as_ref().filter(|_| is_allowed);
             cookie::set(response.headers_mut(), name, sid, client.is_secure);
@@ -165,7 +167,8 @@ fn upgrade<A: Application>(
             let sid = polling::new_session_id(core.id())?;
             let name = core.shared().settings.edge.cookie_name.as_ref();
             cookie::set(response.headers_mut(), name, sid, is_secure);
-            Begin::Session(Handshake { sid, dialect, is_echo, authorization: authorization(headers) })
+            let standing = standing(core.shared(), &request);
+            Begin::Session(Handshake { sid, dialect, is_echo, authorization: authorization(headers), standing })
         }
     };
     let upgraded = hyper::upgrade::on(&mut request);
@@ -223,6 +226,13 @@ impl Peer {
 
 fn authorization(headers: &HeaderMap) -> Option<Box<str>> {
     headers.get(header::AUTHORIZATION)?.to_str().ok().map(Box::from)
+}
+
+/// What the client of a handshake is to recovery.
+fn standing(shared: &Shared, request: &Request<body::Incoming>) -> Standing {
+    let agent = request.headers().get(header::USER_AGENT).map(HeaderValue::as_bytes);
+    let is_able = shared.recovery.is_some() && takes_offsets(request.uri().query().unwrap_or_default(), agent);
+    if is_able { Standing::Able } else { Standing::Unable }
 }
 
 /// An Engine.IO error, as the reference server words it.

@@ -21,7 +21,7 @@ use crate::engineio::frame::{self, Frame};
 use crate::engineio::handshake::Query;
 use crate::engineio::packet::{self, ClientPacket};
 use crate::engineio::session::{CloseReason, Output, Received, Revision, Transport};
-use crate::ids::{ConnectionKey, SessionId, SocketKey};
+use crate::ids::{ConnectionKey, Offset, SessionId, SocketKey};
 use crate::socketio::{Event, Incoming};
 
 /// RFC 6455 section 7.4.1: the peer broke the protocol above the frames.
@@ -98,10 +98,10 @@ impl<A: Application> State<A> {
         if self.websocket(wire).is_none() {
             return;
         }
-        if let Some(connection) = self.connections.get_mut(wire.key) {
-            connection.websocket = None;
-            connection.session.handle_websocket_closed(false);
-        }
+        let Some(connection) = self.connections.get_mut(wire.key) else { return };
+        // Dropped last: it may be what tells the client, who then comes back for what it finds here.
+        let _websocket = connection.websocket.take();
+        connection.session.handle_websocket_closed(false);
         self.settle(wire.key, now);
     }
 
@@ -159,6 +159,7 @@ impl<A: Application> State<A> {
             Incoming::Disconnect { namespace } => {
                 if let Some(connection) = self.connections.get_mut(key) {
                     connection.passes.retain(|(of, _)| *of != namespace);
+                    connection.standing.leave(namespace);
                 }
                 self.shared.metrics.sockets.decrement();
                 self.app.disconnect(socket(namespace), now, &mut self.effects);
@@ -279,6 +280,8 @@ impl<A: Application> State<A> {
             connection.session.abort(CloseReason::Server(error.reason()));
         } else if unfinished.is_some_and(is_late) {
             self.fail(key, Transport::WebSocket, POLICY_VIOLATION);
+        } else {
+            self.give_up_restoring(key, now);
         }
         self.settle(key, now);
     }
@@ -306,7 +309,7 @@ impl<A: Application> State<A> {
                     {
                         websocket.close_code = PROTOCOL_ERROR;
                     }
-                    self.detach(key, now);
+                    self.detach(key, reason, now);
                 }
                 Output::Remove(farewell) => return self.remove(key, farewell, now),
                 Output::Wait(at) => {
@@ -319,7 +322,8 @@ impl<A: Application> State<A> {
     }
 
     /// Tells the application that the connection's sockets are gone.
-    fn detach(&mut self, key: ConnectionKey, now: Now) {
+    fn detach(&mut self, key: ConnectionKey, reason: CloseReason, now: Now) {
+        self.leave_behind(key, reason, now);
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.passes.clear();
         let Upper::SocketIo(upper) = &connection.upper else { return };
@@ -330,14 +334,18 @@ impl<A: Application> State<A> {
     }
 
     /// The store finished with a record of this core.
-    pub(crate) fn handle_outcome(&mut self, outcome: Outcome, now: Now) {
+    pub(crate) fn handle_outcome(&mut self, outcome: Outcome, fence: Option<Offset>, now: Now) {
         self.question_answered(outcome.origin.socket.connection, outcome.origin.request);
         let mut online = Online::default();
         if let Ok(Committed::Joined(joined)) = &outcome.result {
             self.shared.directory.enter(&joined.user, &joined.room);
             online = self.shared.directory.online(&joined.room);
         }
+        let entrance = self.entrance(&outcome);
         self.app.outcome(outcome, online, now, &mut self.effects);
+        if let Some(entrance) = entrance {
+            self.log_entrance(entrance, fence, now);
+        }
     }
 
     /// Answers the records that the store has had for too long. One that it has not begun with is taken back; of one

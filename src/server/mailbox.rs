@@ -12,11 +12,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::admission::AddressPass;
 use super::outbox::SharedFrame;
+use super::recovery::Letter;
 use crate::chat::effect::Outcome;
 use crate::engineio::body::{Body, Form};
 use crate::engineio::error::HandshakeError;
 use crate::engineio::handshake::Query;
-use crate::ids::{CoreId, RoomId, SessionId, SocketKey, UserId};
+use crate::ids::{CoreId, Offset, RoomId, SessionId, SocketKey, UserId};
 
 /// A packet for many sockets: its first frame, and those of the attachments that follow it.
 #[derive(Clone, Debug)]
@@ -24,6 +25,15 @@ pub(crate) struct Frames {
     pub(crate) head: SharedFrame,
     pub(crate) attachments: Arc<[SharedFrame]>,
     pub(crate) is_volatile: bool,
+    /// The last argument of the text, when clients may come back for the event: see [`super::recovery`].
+    pub(crate) offset: Option<Offset>,
+}
+
+impl Frames {
+    /// Bytes of all of them.
+    pub(crate) fn len(&self) -> usize {
+        self.head.len() + self.attachments.iter().map(SharedFrame::len).sum::<usize>()
+    }
 }
 
 /// What is said.
@@ -35,8 +45,8 @@ pub(crate) enum Mail {
     Users { users: Vec<UserId>, frames: Frames },
     /// To all of this core's sockets.
     All { frames: Frames },
-    /// The store finished with a record of this core.
-    Outcome(Outcome),
+    /// The store finished with a record of this core. What goes to the room after a join has an offset above its fence.
+    Outcome { outcome: Outcome, fence: Option<Offset> },
     /// A user is no member of a room any more, and is to leave it.
     Removed { room: RoomId, user: UserId },
     /// A request for a session of this core, received by another.
@@ -45,6 +55,8 @@ pub(crate) enum Mail {
     Abort { sid: SessionId, request: Aborted },
     /// A WebSocket was opened, on another core, with the `sid` of a session of this core.
     Probe { sid: SessionId, stream: std::net::TcpStream, read_ahead: bytes::Bytes, pass: AddressPass, deflates: bool },
+    /// Somebody comes back.
+    Recovery(Box<Letter>),
     /// Tell the clients that the server goes away.
     Drain,
     /// Close every session.

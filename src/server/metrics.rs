@@ -29,6 +29,8 @@ pub(crate) struct Metrics {
     pub(crate) sessions: Counter,
     /// Socket.IO sockets that are connected now.
     pub(crate) sockets: Counter,
+    /// Sockets that came back as what they were before they lost their connection.
+    pub(crate) recovered: Counter,
     /// Volatile events that were dropped because a client or a core was behind.
     pub(crate) volatile_dropped: Counter,
     /// Clients that were disconnected because they read too slowly.

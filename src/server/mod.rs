@@ -3,7 +3,8 @@
 //! Everything that touches a socket, a thread or a clock is here, and nothing that knows the rules of the protocols or
 //! of the chat. A connection's bytes come in through `listener` and `http`, `polling` or `websocket`, rise through
 //! `inbound` to the application, and what it asks for comes back down through `outbound`; `mailbox` carries what
-//! concerns other cores, `directory` says which those are. `opening` is how sessions and sockets begin.
+//! concerns other cores, `directory` says which those are. `opening` is how sessions and sockets begin, `recovery` keeps what
+//! lost connections may come back for.
 
 mod admission;
 mod bundle;
@@ -28,6 +29,7 @@ mod pacing;
 mod playground;
 mod polling;
 mod presence;
+mod recovery;
 mod run;
 pub mod settings;
 mod shutdown;

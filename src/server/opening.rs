@@ -6,21 +6,20 @@
 use super::connections::{Connection, Upper};
 use super::core::State;
 use super::gate::ConnectError;
-use super::inbound::PROTOCOL_ERROR;
 use super::outbound::packet_frame;
 use super::settings::Settings;
 use super::websocket::Handshake;
 use crate::chat::application::{Application, ConnectRequest, Now};
 use crate::engineio::handshake::{Dialect, OpenPacket};
 use crate::engineio::session::{Revision, Session, Timings, Transport};
-use crate::ids::{ConnectionKey, NamespaceId, SessionId, SocketKey};
+use crate::ids::{ConnectionKey, NamespaceId, SessionId};
 use crate::socketio;
 
 impl<A: Application> State<A> {
     /// A new session, on this core.
     pub(crate) fn open(&mut self, handshake: Handshake, transport: Transport, now: Now) -> Option<ConnectionKey> {
         let settings = &self.shared.settings;
-        let Handshake { sid, dialect, is_echo, authorization } = handshake;
+        let Handshake { sid, dialect, is_echo, authorization, standing } = handshake;
         let revision = dialect.revision();
         let upper = if is_echo {
             Upper::Echo
@@ -49,6 +48,7 @@ impl<A: Application> State<A> {
             scheduled: None,
             is_dirty: false,
             pacing: None,
+            standing,
         };
         let key = self.connections.insert(connection)?;
         self.shared.metrics.sessions.increment();
@@ -87,22 +87,12 @@ impl<A: Application> State<A> {
             Ok(claims) => match claims.as_ref().map(|claims| self.shared.users.admit(&claims.user)) {
                 Some(None) => ConnectError { message: "Too many connections of this user", code: Some("rate_limited") },
                 pass => {
-                    upper.accept(namespace);
                     connection.passes.extend(pass.flatten().map(|pass| (namespace, pass)));
                     // Revision 4 has no other credentials, and may have more namespaces to join.
                     if revision == socketio::Revision::V5 || self.shared.settings.namespaces.len() == 1 {
                         connection.authorization = None;
                     }
-                    self.shared.metrics.sockets.increment();
-                    let Some(sid) = random_socket_id() else {
-                        return self.fail(key, Transport::Polling, PROTOCOL_ERROR);
-                    };
-                    let parser = self.shared.settings.parser;
-                    let frame = packet_frame(parser, 64, |buffer| parser.connect(buffer, revision, name, sid));
-                    self.push(key, frame, now);
-                    let socket = SocketKey { connection: key, namespace };
-                    let request = ConnectRequest { claims, payload };
-                    return self.app.connect(socket, request, now, &mut self.effects);
+                    return self.enter(key, namespace, ConnectRequest { claims, payload }, now);
                 }
             },
         };
@@ -120,10 +110,4 @@ impl<A: Application> State<A> {
         let frame = packet_frame(parser, capacity, |buffer| parser.connect_error(buffer, namespace, &error));
         self.push(key, frame, now);
     }
-}
-
-fn random_socket_id() -> Option<crate::ids::SocketId> {
-    let mut bytes = [0; crate::ids::TOKEN_BYTES];
-    getrandom::fill(&mut bytes).ok()?;
-    Some(crate::ids::SocketId::new(bytes))
 }

@@ -13,6 +13,7 @@ use super::core::State;
 use super::mailbox::{Answer, Frames, Mail};
 use super::metrics::Metrics;
 use super::outbox::{Bounds, Outbox, SharedFrame};
+use super::recovery::Form;
 use crate::chat::application::{Application, Now};
 use crate::chat::effect::{Effect, OutEvent};
 use crate::chat::event;
@@ -21,8 +22,8 @@ use crate::engineio::frame;
 use crate::engineio::packet;
 use crate::engineio::payload::ServerPacket;
 use crate::engineio::session::{self, CloseReason, Farewell, Sink, Transport};
-use crate::ids::{ConnectionKey, CoreId, NamespaceId, RoomId, SocketKey, UserId};
-use crate::socketio::{AckId, Parser};
+use crate::ids::{ConnectionKey, CoreId, NamespaceId, Offset, RoomId, SocketKey, UserId};
+use crate::socketio::{self, AckId, Parser};
 
 /// Frames handed to one vectored write; Linux takes at most 1024.
 const MAX_SLICES: usize = 64;
@@ -54,7 +55,9 @@ impl<A: Application> State<A> {
         match effect {
             Effect::Emit { to, event, ack } => {
                 let name = self.namespace(to.namespace);
-                let frames = event_frames(self.shared.settings.parser, name, &event, ack, false);
+                let offset = if ack.is_none() { self.offset_for(to) } else { None };
+                let frames = event_frames(self.shared.settings.parser, name, &event, ack, false, offset);
+                self.log_for_socket(to, &frames, now);
                 self.send(to.connection, &frames, now);
             }
             Effect::Ack { to, id, args, attachments } => {
@@ -64,10 +67,11 @@ impl<A: Application> State<A> {
                     parser.ack(buffer, name, id, &args, &attachments);
                 });
                 let attachments = attachment_frames(parser, &attachments);
-                self.send(to.connection, &Frames { head, attachments, is_volatile: false }, now);
+                self.send(to.connection, &Frames { head, attachments, is_volatile: false, offset: None }, now);
             }
             Effect::Broadcast { room, except, event, volatile } => {
-                let frames = event_frames(self.shared.settings.parser, "/", &event, None, volatile);
+                let offset = if volatile { None } else { self.next_offset() };
+                let frames = event_frames(self.shared.settings.parser, "/", &event, None, volatile, offset);
                 let watchers = self.shared.directory.watchers(&room);
                 for core in watchers.iter().filter(|core| *core != self.id) {
                     self.mail(core, volatile, || Mail::Room {
@@ -78,12 +82,13 @@ impl<A: Application> State<A> {
                 }
                 self.send_to_room(&room, &frames, except, now);
             }
-            Effect::Watch(room) => self.shared.directory.watch(&room, self.id),
-            Effect::Unwatch(room) => self.shared.directory.unwatch(&room, self.id),
+            Effect::Watch(room) => self.watch(&room),
+            Effect::Unwatch(room) => self.unwatch(&room),
             Effect::Store(record) => self.submit(record, now),
             Effect::Presence { user, username, socket, change } => {
                 self.change_presence(&user, &username, socket, change, now);
             }
+            Effect::Restored { socket, is_certain } => self.handle_restored(socket, is_certain, now),
             Effect::Disconnect { socket, reason } => {
                 if let Some(connection) = self.connections.get_mut(socket.connection) {
                     connection.session.close(reason, now.instant);
@@ -94,7 +99,7 @@ impl<A: Application> State<A> {
         }
     }
 
-    fn namespace(&self, id: NamespaceId) -> &'static str {
+    pub(super) fn namespace(&self, id: NamespaceId) -> &'static str {
         self.shared.settings.namespaces.get(usize::from(id.0)).copied().unwrap_or("/")
     }
 
@@ -109,6 +114,7 @@ impl<A: Application> State<A> {
     }
 
     pub(crate) fn send_to_room(&mut self, room: &RoomId, frames: &Frames, except: Option<SocketKey>, now: Now) {
+        self.log_for_room(room, frames, except, now);
         let (app, mut recipients) = self.recipients(now);
         for socket in app.members(room).iter().filter(|socket| Some(**socket) != except) {
             recipients.give(socket.connection, frames);
@@ -132,7 +138,7 @@ impl<A: Application> State<A> {
     }
 
     /// Queues a packet for one connection.
-    fn send(&mut self, key: ConnectionKey, frames: &Frames, now: Now) {
+    pub(super) fn send(&mut self, key: ConnectionKey, frames: &Frames, now: Now) {
         self.recipients(now).1.give(key, frames);
     }
 
@@ -145,13 +151,14 @@ impl<A: Application> State<A> {
             metrics: &self.shared.metrics,
             bounds: self.shared.settings.outbox,
             now: now.instant,
+            plain: None,
         };
         (&self.app, recipients)
     }
 
     /// Queues one frame that must arrive.
     pub(super) fn push(&mut self, key: ConnectionKey, head: SharedFrame, now: Now) {
-        self.send(key, &Frames { head, attachments: Arc::default(), is_volatile: false }, now);
+        self.send(key, &Frames { head, attachments: Arc::default(), is_volatile: false, offset: None }, now);
     }
 
     /// Queues the answer to a WebSocket ping, unless one is waiting already.
@@ -277,7 +284,8 @@ impl<A: Application> State<A> {
             let reconnect_in = 500 + RECONNECT_WITHIN_MS * position / count;
             let event = event::server_draining(reconnect_in);
             if self.connections.get_mut(key).is_some_and(|connection| connection.is_in(NamespaceId(0))) {
-                self.send(key, &event_frames(parser, "/", &event, None, false), now);
+                // Nobody comes back to this process: an offset would be of no use.
+                self.send(key, &event_frames(parser, "/", &event, None, false, None), now);
             }
         }
     }
@@ -302,6 +310,8 @@ struct Recipients<'a> {
     metrics: &'a Metrics,
     bounds: Bounds,
     now: Instant,
+    /// The packet for those who take no offsets, once the first of them is there.
+    plain: Option<SharedFrame>,
 }
 
 impl Recipients<'_> {
@@ -311,12 +321,17 @@ impl Recipients<'_> {
             return;
         };
         let dialect = connection.dialect();
+        let head = match connection.standing.take(frames) {
+            Form::Whole => &frames.head,
+            Form::Plain => self.plain.get_or_insert_with(|| frames.head.rewritten(socketio::encode::without_offset)),
+            Form::Withheld => return,
+        };
         if frames.is_volatile {
-            if !connection.outbox.push_volatile(frames.head.in_dialect(dialect), self.bounds, self.now) {
+            if !connection.outbox.push_volatile(head.in_dialect(dialect), self.bounds, self.now) {
                 return self.metrics.volatile_dropped.increment();
             }
         } else {
-            let mut all = std::iter::once(&frames.head).chain(frames.attachments.iter());
+            let mut all = std::iter::once(head).chain(frames.attachments.iter());
             if all.any(|frame| connection.outbox.push(frame.in_dialect(dialect), self.bounds, self.now).is_err()) {
                 return self.overflowed.push(key);
             }
@@ -375,19 +390,23 @@ impl WebSocket {
     }
 }
 
-/// An event, encoded and framed.
+/// An event, encoded and framed. With an offset, which is only for JSON, clients may come back for it.
 pub(crate) fn event_frames(
     parser: Parser,
     namespace: &str,
     event: &OutEvent,
     ack: Option<AckId>,
     is_volatile: bool,
+    offset: Option<Offset>,
 ) -> Frames {
     let OutEvent { name, args, attachments } = event;
-    let head = packet_frame(parser, name.len() + args.len() + 32, |buffer| {
+    let head = packet_frame(parser, name.len() + args.len() + 48, |buffer| {
         parser.event(buffer, namespace, name, args, ack, attachments);
+        if let Some(offset) = offset {
+            socketio::encode::offset(buffer, offset);
+        }
     });
-    Frames { head, attachments: attachment_frames(parser, attachments), is_volatile }
+    Frames { head, attachments: attachment_frames(parser, attachments), is_volatile, offset }
 }
 
 /// One packet, framed as its parser has it: JSON is text behind the type of a message, MessagePack a binary message.

@@ -119,8 +119,16 @@ impl SharedFrame {
     }
 
     /// What it counts for in an outbox: its length as it is, whoever receives it.
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.0.plain.len()
+    }
+
+    /// A text packet that `write` makes of this one's text; of anything else, a copy.
+    pub(super) fn rewritten(&self, write: impl FnOnce(&[u8], &mut Vec<u8>)) -> Self {
+        match self.packet() {
+            Some(ServerPacket::Text(text)) => Self::text(text.len(), |buffer| write(text, buffer)),
+            Some(ServerPacket::Binary(_)) | None => self.clone(),
+        }
     }
 
     /// The packet without its frame; control frames are WebSocket's own business and hold none.

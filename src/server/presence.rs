@@ -75,7 +75,7 @@ impl<A: Application> State<A> {
             Announcement::Offline => event::user_offline(user, username, now.wall),
             Announcement::Changed(status) => event::presence_changed(user, username, status, now.wall),
         };
-        let frames = event_frames(self.shared.settings.parser, "/", &event, None, true);
+        let frames = event_frames(self.shared.settings.parser, "/", &event, None, true, None);
         match self.shared.settings.audience {
             Audience::All => self.tell_all(&frames, except, now),
             Audience::Contacts => {

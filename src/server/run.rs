@@ -15,7 +15,7 @@ use tokio::task::LocalSet;
 
 use super::admission::Limit;
 use super::bundle::Bundle;
-use super::core::{Core, Shared};
+use super::core::{Core, Shared, now};
 use super::directory::Directory;
 use super::gate::{Gate, Guests};
 use super::listener;
@@ -23,7 +23,8 @@ use super::mailbox::{self, Letters, Mail, Post};
 use super::metrics::Metrics;
 use super::outbound::event_frames;
 use super::outbox::Bounds;
-use super::settings::{Audience, Playground, Protocol, Settings, store_kind};
+use super::recovery::Registry;
+use super::settings::{Audience, Playground, Protocol, Recovery, Settings, store_kind};
 use super::shutdown::{self, Phase};
 use crate::chat::app::{self, Chat};
 use crate::chat::application::Application;
@@ -89,10 +90,15 @@ impl Server {
         let (boxes, letters): (Vec<_>, Vec<_>) = listeners.iter().map(|_| mailbox::mailbox()).unzip();
         let post = Post::new(boxes);
         let directory = Arc::new(Directory::default());
+        // Offsets are an argument that is taken away again for some, which only the text of JSON allows.
+        let recovery = settings.recovery.filter(|_| settings.parser == Parser::Json);
+        let recovery = recovery.map(|_| Arc::new(Registry::new(now().wall)));
         let writer = match &settings.store {
             Some(store) => {
                 let (parser, post, directory) = (settings.parser, post.clone(), Arc::clone(&directory));
-                Some(Writer::start(store.clone(), move |news| deliver(news, parser, &post, &directory))?)
+                let recovery = recovery.clone();
+                let sink = move |news| deliver(news, parser, &post, &directory, recovery.as_deref());
+                Some(Writer::start(store.clone(), sink)?)
             }
             None => None,
         };
@@ -101,6 +107,7 @@ impl Server {
             directory,
             metrics: Metrics::default(),
             writer: writer.as_ref().map(Writer::handle),
+            recovery,
             phase: Phase::default(),
             bundle: Bundle::new(&settings.edge),
             addresses: Limit::new(settings.max_connections_per_ip),
@@ -171,12 +178,12 @@ async fn serve<A: Application>(
 
 /// What the store did, to whom it concerns: the room's sockets on every core that has some, then whoever asked. All of
 /// it goes through the same mailboxes in the order of the commits, which is what makes that order everybody's.
-fn deliver(news: News, parser: Parser, post: &Post, directory: &Directory) {
+fn deliver(news: News, parser: Parser, post: &Post, directory: &Directory, recovery: Option<&Registry>) {
     while post.is_congested() {
         std::thread::sleep(mailbox::PAUSE);
     }
     match news {
-        News::Outcomes(outcomes) => deliver_outcomes(outcomes, parser, post, directory),
+        News::Outcomes(outcomes) => deliver_outcomes(outcomes, parser, post, directory, recovery),
         News::Removed(seats) => {
             for (room, user) in seats {
                 directory.expel(&user, &room);
@@ -190,7 +197,13 @@ fn deliver(news: News, parser: Parser, post: &Post, directory: &Directory) {
     }
 }
 
-fn deliver_outcomes(outcomes: Vec<Outcome>, parser: Parser, post: &Post, directory: &Directory) {
+fn deliver_outcomes(
+    outcomes: Vec<Outcome>,
+    parser: Parser,
+    post: &Post,
+    directory: &Directory,
+    recovery: Option<&Registry>,
+) {
     for outcome in outcomes {
         let origin = outcome.origin;
         let news = match &outcome.result {
@@ -203,7 +216,7 @@ fn deliver_outcomes(outcomes: Vec<Outcome>, parser: Parser, post: &Post, directo
             _ => None,
         };
         if let Some((room, event, except)) = news {
-            let frames = event_frames(parser, "/", &event, None, false);
+            let frames = event_frames(parser, "/", &event, None, false, recovery.map(Registry::next_offset));
             for core in directory.watchers(room).iter() {
                 let except = except.filter(|_| core == origin.core);
                 if let Some(mailbox) = post.of(core) {
@@ -212,7 +225,9 @@ fn deliver_outcomes(outcomes: Vec<Outcome>, parser: Parser, post: &Post, directo
             }
         }
         if let Some(mailbox) = post.of(origin.core) {
-            mailbox.post(Mail::Outcome(outcome));
+            let is_fence = matches!(outcome.result, Ok(Committed::Joined(_)));
+            let fence = recovery.filter(|_| is_fence).map(Registry::next_offset);
+            mailbox.post(Mail::Outcome { outcome, fence });
         }
     }
 }
@@ -290,6 +305,12 @@ fn settings(config: Config) -> Settings {
         drain_timeout: config.drain_timeout,
         max_connections_per_ip: config.max_connections_per_ip,
         max_connections_per_user: config.max_connections_per_user,
+        recovery: config.recovery.map(|window| Recovery {
+            window,
+            bytes: limits::RECOVERY_LOG_BYTES,
+            entries: limits::RECOVERY_LOG_ENTRIES,
+            seats: limits::RECOVERY_SEATS,
+        }),
         playground: has_page.then_some(Playground { secret: config.page_secret }),
     }
 }

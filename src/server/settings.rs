@@ -72,8 +72,23 @@ pub struct Settings {
     pub max_connections_per_ip: Option<NonZeroU32>,
     /// Sockets of one user.
     pub max_connections_per_user: Option<NonZeroU32>,
+    /// `None`: who loses the connection comes back as a new socket.
+    pub recovery: Option<Recovery>,
     /// Whether to serve the page to try the chat with, and the tokens it needs: `Some` has the signing secret.
     pub playground: Option<Playground>,
+}
+
+/// How much is kept of lost connections, over all cores.
+#[derive(Clone, Copy, Debug)]
+pub struct Recovery {
+    /// Within which time a client may come back.
+    pub window: Duration,
+    /// Bytes of what was given to sockets; older events are forgotten.
+    pub bytes: usize,
+    /// How many of them.
+    pub entries: usize,
+    /// Sessions and rooms that they were in, added up; those that would end first are forgotten.
+    pub seats: usize,
 }
 
 /// What the page to try the chat with needs; development only.

@@ -18,6 +18,7 @@ use super::connections::{WebSocket, Wire};
 use super::core::{Core, State};
 use super::mailbox::{Mail, PAUSE};
 use super::outbox::{Outbox, SharedFrame};
+use super::recovery::Standing;
 use crate::chat::application::{Application, Now};
 use crate::engineio::handshake::Dialect;
 use crate::engineio::session::Transport;
@@ -41,6 +42,7 @@ pub(crate) struct Handshake {
     pub(crate) dialect: Dialect,
     pub(crate) is_echo: bool,
     pub(crate) authorization: Option<Box<str>>,
+    pub(crate) standing: Standing,
 }
 
 /// A session that begins on a WebSocket; it belongs to the core that accepted it.

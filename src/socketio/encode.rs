@@ -7,7 +7,7 @@
 use std::fmt::Arguments;
 use std::io::Write as _;
 
-use crate::ids::SocketId;
+use crate::ids::{Offset, PrivateId, SocketId};
 use crate::socketio::ack::AckId;
 use crate::socketio::packet::PacketKind;
 use crate::socketio::revision::Revision;
@@ -19,6 +19,12 @@ pub fn connect(out: &mut Vec<u8>, revision: Revision, namespace: &str, sid: Sock
         Revision::V4 => {}
         Revision::V5 => write(out, format_args!("{{\"sid\":\"{sid}\"}}")),
     }
+}
+
+/// CONNECT, with a private id beside the other: the client may come back for what it misses.
+pub fn connect_recoverable(out: &mut Vec<u8>, namespace: &str, sid: SocketId, pid: PrivateId) {
+    head(out, PacketKind::Connect, 0, namespace, None);
+    write(out, format_args!("{{\"sid\":\"{sid}\",\"pid\":\"{pid}\"}}"));
 }
 
 /// CONNECT_ERROR, in revision 4 named ERROR: the client may not join. `error` is JSON: an object that has a `message`,
@@ -44,6 +50,23 @@ pub fn event(out: &mut Vec<u8>, namespace: &str, name: &str, args: &str, ack: Op
         out.push(b',');
         out.extend_from_slice(args.as_bytes());
     }
+    out.push(b']');
+}
+
+/// What [`offset`] adds, with the closing bracket: `,"<offset>"]`.
+const OFFSET_BYTES: usize = Offset::LEN + 4;
+
+/// Gives the event that was just written an offset: one more argument, the last.
+pub fn offset(out: &mut Vec<u8>, offset: Offset) {
+    // The event's closing bracket goes behind it.
+    out.pop();
+    write(out, format_args!(",\"{offset}\"]"));
+}
+
+/// Appends an event that has an offset, without it.
+pub fn without_offset(event: &[u8], out: &mut Vec<u8>) {
+    let kept = event.len().saturating_sub(OFFSET_BYTES);
+    out.extend_from_slice(event.get(..kept).unwrap_or_default());
     out.push(b']');
 }
 
@@ -106,12 +129,31 @@ mod tests {
     }
 
     #[test]
+    fn an_offset_is_one_more_argument_and_can_be_taken_away_again() {
+        let given = Offset::parse("AAAAAAAAAAE").unwrap();
+        for (name, args, attachments) in [("a", "", 0), ("a", "{\"b\":[1,\"]\"]}", 0), ("a", "1,\"2\"", 2)] {
+            let plain = text(|out| event(out, "/", name, args, None, attachments));
+            let with = text(|out| {
+                event(out, "/", name, args, None, attachments);
+                offset(out, given);
+            });
+            assert_eq!(with, format!("{},\"AAAAAAAAAAE\"]", &plain[..plain.len() - 1]));
+            assert_eq!(text(|out| without_offset(with.as_bytes(), out)), plain);
+        }
+        assert_eq!(text(|out| without_offset(b"", out)), "]", "what is none is no reason to panic");
+    }
+
+    #[test]
     fn every_packet_a_server_sends_has_the_form_of_the_protocol_document() {
         let sid = SocketId::new([0; 15]);
         let placeholder = r#"{"_placeholder":true,"num":0}"#;
         for (text, expected) in [
             (text(|out| connect(out, Revision::V5, "/", sid)), r#"0{"sid":"AAAAAAAAAAAAAAAAAAAA"}"#),
             (text(|out| connect(out, Revision::V5, "/admin", sid)), r#"0/admin,{"sid":"AAAAAAAAAAAAAAAAAAAA"}"#),
+            (
+                text(|out| connect_recoverable(out, "/", sid, PrivateId::new([1; 15]))),
+                r#"0{"sid":"AAAAAAAAAAAAAAAAAAAA","pid":"AQEBAQEBAQEBAQEBAQEB"}"#,
+            ),
             (text(|out| connect(out, Revision::V4, "/", sid)), "0"),
             (text(|out| connect(out, Revision::V4, "/admin", sid)), "0/admin,"),
             (

@@ -82,6 +82,15 @@ impl Chatter {
         .await
     }
 
+    /// The next event, whatever it is.
+    pub(crate) async fn next_event(&mut self) -> (String, Value) {
+        self.until(|heard| match heard {
+            Heard::Event(name, payload) => Some((name.clone(), payload.clone())),
+            _ => None,
+        })
+        .await
+    }
+
     /// The first thing heard that `choose` takes; what comes before it is kept for others to ask for.
     async fn until<T>(&mut self, choose: impl Fn(&Heard) -> Option<T>) -> T {
         if let Some((index, chosen)) = self.heard.iter().enumerate().find_map(|(i, heard)| Some((i, choose(heard)?))) {
@@ -114,8 +123,10 @@ impl Chatter {
         };
         match packet.split_at(2) {
             ("42", event) => {
-                let (name, payload) = serde_json::from_str(event).unwrap();
-                Heard::Event(name, payload)
+                // Offsets, where the server gives them, come after the payload.
+                let mut event: VecDeque<Value> = serde_json::from_str(event).unwrap();
+                let name = event.pop_front().unwrap().as_str().unwrap().to_owned();
+                Heard::Event(name, event.pop_front().unwrap())
             }
             ("43", ack) => {
                 let (id, answer) = ack.split_at(ack.find('[').unwrap());

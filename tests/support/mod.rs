@@ -53,6 +53,7 @@ pub(crate) fn settings() -> Settings {
         max_connections_per_ip: None,
         max_connections_per_user: None,
         playground: None,
+        recovery: None,
     }
 }
 

@@ -116,6 +116,7 @@ fn summary(effects: &[Effect]) -> Vec<String> {
             Effect::Unwatch(room) => format!("unwatch {room}"),
             Effect::Store(_) => "store".to_owned(),
             Effect::Presence { change, .. } => format!("{change:?}"),
+            Effect::Restored { is_certain, .. } => format!("restored {is_certain}"),
             Effect::Disconnect { reason, .. } => format!("disconnect {reason}"),
         })
         .collect()
@@ -417,3 +418,5 @@ fn a_status_chosen_before_the_conversations_are_known_is_announced_on_arrival() 
     let answered = world.answer(&only_record(out), Ok(Committed::Conversations(Vec::new())));
     assert_eq!(summary(&answered), ["Arrived { conversations: [] }", "Chose(Away)"]);
 }
+
+mod restoring;
