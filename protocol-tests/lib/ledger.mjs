@@ -54,6 +54,7 @@ export class Ledger {
   receiptAnswered(messageId, answer, since) {
     this.#timed(since);
     if (answer.ok) this.read.add(messageId);
+    this.note('receipt', { messageId, since, ok: answer.ok, code: answer.error?.code });
   }
 
   answered(clientMsgId, answer, since) {
@@ -75,11 +76,17 @@ export class Ledger {
     const byClientId = groupBy(stored, 'clientMsgId');
     for (const [clientMsgId, { messageId, seq }] of this.acked) {
       const [message] = byClientId.get(clientMsgId) ?? [];
-      if (message?.id !== messageId || message?.seq !== seq) counts.lost += 1;
+      if (message?.id === messageId && message?.seq === seq) continue;
+      counts.lost += 1;
+      this.complaints.push(`${clientMsgId} was acknowledged as ${messageId}, seq ${seq}, and is ${JSON.stringify(message)}`);
     }
     for (const copies of byClientId.values()) counts.duplicate += copies.length - 1;
     const byId = new Map(stored.map((m) => [m.id, m]));
-    for (const id of this.read) if (byId.get(id)?.read !== true) counts.lost += 1;
+    for (const id of this.read) {
+      if (byId.get(id)?.read === true) continue;
+      counts.lost += 1;
+      this.complaints.push(`the receipt for ${id}, seq ${byId.get(id)?.seq}, is not on its message`);
+    }
     const seen = new Set();
     const latest = new Map();
     for (const { socket, id, seq, room } of this.shown) {
@@ -105,6 +112,7 @@ export class Ledger {
 export class Talker {
   #open = new Set(); // clientMsgIds without an ack
   #onTheirWay = 0;
+  #receipts = 0; // without an answer
   #stopped = false;
   #drained = () => {};
 
@@ -119,11 +127,14 @@ export class Talker {
     this.socket.on('message:new', (m) => {
       const { _id: id, seq, clientMsgId, conversationId: room } = m;
       ledger.shown.push({ socket: `${claims.userId} ${this.sessions}`, id, seq, clientMsgId, room });
-      if (m.userId !== claims.userId && ++this.heard % READS_EVERY === 0) this.#read(room, id);
+      if (m.userId !== claims.userId && ++this.heard % READS_EVERY === 0 && !this.#stopped) this.#read(room, id);
     });
     this.ready = new Promise((done) => (this.becomeReady = done));
     this.socket.on('connect', () => this.#enter());
-    this.socket.on('disconnect', () => (this.#onTheirWay = 0));
+    this.socket.on('disconnect', () => {
+      this.#onTheirWay = this.#receipts = 0;
+      this.#mayBeDrained();
+    });
   }
 
   async #enter() {
@@ -161,9 +172,13 @@ export class Talker {
   }
 
   #read(roomId, messageId) {
-    const since = performance.now();
+    const [since, session] = [performance.now(), this.sessions];
+    this.#receipts += 1;
     this.socket.emit('message:read', { roomId, messageId }, (answer) => {
       this.ledger.receiptAnswered(messageId, answer, since);
+      if (session !== this.sessions) return;
+      this.#receipts -= 1;
+      this.#mayBeDrained();
     });
   }
 
@@ -182,16 +197,21 @@ export class Talker {
       }
       this.#onTheirWay -= 1;
       this.#open.delete(clientMsgId);
-      if (this.#stopped && this.#open.size === 0) this.#drained();
+      this.#mayBeDrained();
       this.#fill(session);
     });
   }
 
-  /** Says nothing new, and waits until everything that was ever said is acknowledged. */
+  #mayBeDrained() {
+    if (this.#stopped && this.#open.size === 0 && this.#receipts === 0) this.#drained();
+  }
+
+  /** Says nothing new, and waits until everything that was ever said is acknowledged, and every receipt answered. */
   finish() {
+    const drained = new Promise((done) => (this.#drained = done));
     this.#stopped = true;
-    if (this.#open.size === 0) return Promise.resolve();
-    return new Promise((done) => (this.#drained = done));
+    this.#mayBeDrained();
+    return drained;
   }
 
   close() {

@@ -166,6 +166,8 @@ mod tests {
         let (_directory, path, side) = open(true);
         assert_eq!(side.are_members(&[seat("5", "bob"), seat("5", "ann")]).unwrap(), [false, true]);
         assert!(!side.enter(&seat("5", "bob")).unwrap(), "made by the operator, so closed");
+        // Latest first, which takes two different times.
+        std::thread::sleep(std::time::Duration::from_millis(2));
         assert!(side.enter(&seat("6", "bob")).unwrap() && side.enter(&seat("6", "ann")).unwrap());
         assert_eq!(side.conversations(&seat("6", "ann").1).unwrap(), [seat("6", "ann").0, seat("5", "ann").0]);
         assert!(matches!(Embedded::open(&path, true, &[]), Err(StoreError::InUse { .. })));
