@@ -20,7 +20,11 @@ const READS_EVERY = 20;
 /** As Map.groupBy, which Node 20 has not. */
 function groupBy(items, field) {
   const groups = new Map();
-  for (const item of items) groups.set(item[field], [...(groups.get(item[field]) ?? []), item]);
+  for (const item of items) {
+    const group = groups.get(item[field]);
+    if (group) group.push(item);
+    else groups.set(item[field], [item]);
+  }
   return groups;
 }
 

@@ -8,6 +8,8 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+import { MongoClient } from 'mongodb';
+
 import { freePort, Process } from './server.mjs';
 import { pause, unique } from './wait.mjs';
 
@@ -154,7 +156,18 @@ export async function startMongo() {
   const folder = mkdtempSync(join(tmpdir(), 'alt-ws-mongo-'));
   const args = ['--port', String(port), '--storage-path', folder, '--sync-on-commit', '--log-level', 'WARNING'];
   const uri = `mongodb://127.0.0.1:${port}/${database}?directConnection=true`;
-  return new Service(() => new Process(program, args, {}, folder), { uri, port, stopSignal: 'SIGTERM' }).start();
+  const answers = async () => {
+    const client = new MongoClient(uri, { serverSelectionTimeoutMS: 500 });
+    try {
+      return await client.db('admin').command({ ping: 1 });
+    } catch {
+      return false; // it is still starting
+    } finally {
+      await client.close();
+    }
+  };
+  const start = () => new Process(program, args, {}, folder);
+  return new Service(start, { uri, port, answers, stopSignal: 'SIGTERM' }).start();
 }
 
 /** Waits until it is so, as long as the server runs. */
