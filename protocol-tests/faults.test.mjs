@@ -57,7 +57,7 @@ async function underLoad(t, name, rounds, fault) {
   const talkers = claims.map((each) => new Talker(ledger, server.url, each, rooms));
   t.after(() => talkers.forEach((talker) => talker.close()));
   await within(20_000, Promise.all(talkers.map((talker) => talker.ready)), () => 'everybody to join');
-  let recovery = 0;
+  const recoveries = [];
   for (let round = 0; round < rounds; round++) {
     await pause(random(100, 1_000));
     const back = await fault({ round, rooms, claims, ledger, talkers });
@@ -66,7 +66,7 @@ async function underLoad(t, name, rounds, fault) {
       assert.ok(performance.now() - back < 30_000, `nothing is acknowledged any more\n${server.tail()}`);
       await pause(5);
     }
-    recovery = Math.max(recovery, performance.now() - back);
+    recoveries.push(performance.now() - back);
   }
   await pause(300);
   await within(60_000, Promise.all(talkers.map((talker) => talker.finish())), () => `everything to be acked\n${server.tail()}`);
@@ -76,8 +76,12 @@ async function underLoad(t, name, rounds, fault) {
   assert.equal(stored.length, ledger.sent.size, 'each message that was ever sent is stored once');
   const { refused } = ledger;
   const [sent, acked] = [ledger.sent.size, ledger.acked.size];
-  const [worstAnswerMs, recoveryMs] = [Math.round(ledger.worst), Math.round(recovery)];
-  report(t, { row: name, rounds, sent, acked, receipts: ledger.read.size, refused, ...counts, worstAnswerMs, recoveryMs });
+  // The next row is not to be slowed down by a collection that grew: the server that stands in for MongoDB scans it.
+  await mongo.db().collection('messages').deleteMany({ room: { $in: rooms } });
+  recoveries.sort((a, b) => a - b);
+  const [recoveryMs, longestRecoveryMs] = [recoveries[(rounds - 1) >> 1], recoveries.at(-1)].map(Math.round);
+  const times = { worstAnswerMs: Math.round(ledger.worst), recoveryMs, longestRecoveryMs };
+  report(t, { row: name, rounds, sent, acked, receipts: ledger.read.size, refused, ...counts, ...times });
   return { refused, recoveryMs };
 }
 

@@ -24,13 +24,13 @@ const lines = Object.entries(NAMES).filter(([row]) => latest.has(row)).map(([row
   const refused = Object.entries(r.refused ?? {}).map(([code, count]) => `${count} \`${code}\``).join(', ') || '0';
   return `| ${[
     name, r.rounds, number(r.sent), number(r.acked), refused, number(r.receipts), r.lost, r.phantom, r.duplicate, r.gap,
-    r.reordered, r.silent, ms(r.worstAnswerMs), ms(r.recoveryMs),
+    r.reordered, r.silent, ms(r.worstAnswerMs), [r.recoveryMs, r.longestRecoveryMs].map(ms).filter(Boolean).join(', '),
   ].join(' | ')} |`;
 });
 const table = [
   `Measured on ${new Date().toISOString().slice(0, 10)}, on ${cpus().length} cores (${cpus()[0].model.trim()}).`,
   '',
-  '| fault | rounds | sent | acknowledged | refused meanwhile | receipts | lost | phantom | doubled | gaps | out of order | unanswered | longest answer | first ack after |',
+  '| fault | rounds | sent | acknowledged | refused meanwhile | receipts | lost | phantom | doubled | gaps | out of order | unanswered | longest answer | first ack after: median, longest |',
   `|---|${'---:|'.repeat(13)}`,
   ...lines,
 ].join('\n');

@@ -14,8 +14,10 @@ const folder = new URL('../out/', import.meta.url).pathname;
 const GRACE = 1_500;
 /** What a sender waits after a refusal, whatever it is advised: these tests are about pressure. */
 const RETRY = 100;
+/** What people take between an answer and their next words: a long run is about faults, not about large collections. */
+const THINKING = 200;
 /** Every so many messages of others, one is marked as read. */
-const READS_EVERY = 20;
+const READS_EVERY = 10;
 
 /** As Map.groupBy, which Node 20 has not. */
 function groupBy(items, field) {
@@ -196,12 +198,15 @@ export class Talker {
       if (session !== this.sessions) return;
       if (!answer.ok) {
         await pause(RETRY);
+        if (session !== this.sessions) return;
         this.#onTheirWay -= 1;
         return this.#send(clientMsgId, session);
       }
-      this.#onTheirWay -= 1;
       this.#open.delete(clientMsgId);
       this.#mayBeDrained();
+      await pause(Math.random() * THINKING);
+      if (session !== this.sessions) return;
+      this.#onTheirWay -= 1;
       this.#fill(session);
     });
   }

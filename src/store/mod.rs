@@ -13,7 +13,7 @@
 //! [`crate::chat::event`] and nothing else of the chat; knows no socket and no transport. The databases' drivers have a
 //! small runtime of their own, and nothing else here is asynchronous.
 //!
-//! An [`Outcome`](crate::chat::effect::Outcome) with [`Committed`](crate::chat::effect::Committed) is handed out only
+//! An [`Outcome`] with [`Committed`](crate::chat::effect::Committed) is handed out only
 //! after the commit: for SQLite that means written and synced, for MongoDB `w: majority, j: true`, for PostgreSQL
 //! committed.
 
