@@ -168,7 +168,7 @@ export class Talker {
   }
 
   #fill(session) {
-    while (!this.#stopped && this.#onTheirWay < this.window) {
+    while (!this.#stopped && this.socket.connected && this.#onTheirWay < this.window) {
       const clientMsgId = unique(this.claims.userId);
       const roomId = this.rooms[this.ledger.sent.size % this.rooms.length];
       this.ledger.sent.set(clientMsgId, { roomId, content: saying() });
