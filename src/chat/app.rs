@@ -4,6 +4,7 @@
 //! member, what is stored and in which order is the store's to say; how bytes travel is the server's.
 
 mod arrival;
+mod entering;
 mod restoring;
 
 use std::collections::HashMap;
@@ -14,12 +15,11 @@ use super::application::{Application, ConnectRequest, Now};
 use super::command::{self, Command, Context, Limits, Send};
 use super::deadlines::{Deadlines, Entry};
 use super::effect::{
-    Committed, Effect, History, Join, Joined, NewMessage, NewReceipt, Origin, Outcome, PageRequest, Record, RecordBody,
-    Refusal,
+    Committed, Effect, History, NewMessage, NewReceipt, Origin, Outcome, PageRequest, Record, RecordBody, Refusal,
 };
 use super::event::{self, Failure, Online};
 use super::limit::{Limiter, Rates, Verdict};
-use super::pending::{Pending, PendingKind, Requests};
+use super::pending::{Pending, PendingKind, Requests, Wish};
 use super::presence::{PresenceChange, Status};
 use super::reply::Call;
 use super::rooms::{Interest, Rooms};
@@ -58,7 +58,10 @@ struct Socket {
     user: UserId,
     username: Arc<str>,
     rooms: Vec<RoomId>,
-    joining: usize,
+    /// The requests by which it asked to be let into rooms.
+    joining: Vec<u64>,
+    /// Requests up to this number are not its own: somebody else may have been connected here before.
+    admitted_after: u64,
     typing: Typing,
     limiter: Limiter,
     /// Whether presence counts this socket: from the moment the user's conversations are known.
@@ -107,46 +110,6 @@ impl Chat {
                 call.done(out);
             }
         }
-    }
-
-    fn join(&mut self, call: Call, room: RoomId, since: Option<i64>, out: &mut Vec<Effect>) {
-        let most = self.settings.rooms_per_socket;
-        let Some(socket) = self.sockets.get_mut(&call.socket) else { return };
-        if socket.rooms.len() + socket.joining >= most && !socket.rooms.contains(&room) {
-            return call.fail(&Failure::too_many_rooms(most), out);
-        }
-        socket.joining += 1;
-        let join = Join { room: room.clone(), user: socket.user.clone(), since };
-        if self.rooms.await_join(&room) == Interest::Began {
-            out.push(Effect::Watch(room));
-        }
-        self.store(call, PendingKind::Join { left: false }, RecordBody::Join(join), out);
-    }
-
-    fn leave(&mut self, call: Call, room: &RoomId, now: Now, out: &mut Vec<Effect>) {
-        self.take_out(call.socket, room, now, out);
-        call.done(out);
-    }
-
-    /// Takes a socket out of a room, also where it has yet to be let in. Says whether it was in, or about to be.
-    fn take_out(&mut self, key: SocketKey, room: &RoomId, now: Now, out: &mut Vec<Effect>) -> bool {
-        let Some(socket) = self.sockets.get_mut(&key) else { return false };
-        let was_coming = socket.joining > 0 && self.requests.leave(key, room);
-        let Some(position) = socket.rooms.iter().position(|joined| joined == room) else { return was_coming };
-        socket.rooms.swap_remove(position);
-        if socket.typing.stop(room) {
-            out.push(typing_effect(key, socket, room, false));
-        }
-        out.push(Effect::Broadcast {
-            room: room.clone(),
-            except: Some(key),
-            event: event::user_left(&socket.user, &socket.username, room, now.wall),
-            volatile: false,
-        });
-        if self.rooms.remove(room, key) == Interest::Ceased {
-            out.push(Effect::Unwatch(room.clone()));
-        }
-        true
     }
 
     fn send(&mut self, call: Call, send: Send, out: &mut Vec<Effect>) {
@@ -201,21 +164,28 @@ impl Chat {
         }
     }
 
-    fn store(&mut self, call: Call, kind: PendingKind, body: RecordBody, out: &mut Vec<Effect>) {
+    fn store(&mut self, call: Call, kind: PendingKind, body: RecordBody, out: &mut Vec<Effect>) -> u64 {
         let socket = call.socket;
-        let origin = Origin { core: self.core, socket, request: self.requests.begin(call, kind) };
-        out.push(Effect::Store(Record { origin, body }));
+        let request = self.requests.begin(call, kind);
+        out.push(Effect::Store(Record { origin: Origin { core: self.core, socket, request }, body }));
+        request
     }
 
     fn committed(&mut self, pending: Pending, committed: Committed, online: &Online, now: Now, out: &mut Vec<Effect>) {
-        let Pending { call, kind } = pending;
+        let Pending { number, call, kind } = pending;
         match committed {
             Committed::Message { message, .. } => call.sent(&message, out),
             Committed::History { room, page } => call.answer(event::history_ack(&room, &page), out),
             Committed::Receipt(_) => call.done(out),
             Committed::Joined(joined) => match kind {
-                PendingKind::Restore { number, left } => self.restored(call.socket, &joined.room, number, left, out),
-                _ => self.joined(&call, &joined, kind == PendingKind::Join { left: true }, online, now, out),
+                PendingKind::Restore { restoration, wish } => {
+                    self.restored(call.socket, &joined.room, (number, restoration), wish, out);
+                }
+                PendingKind::Join(wish) => {
+                    self.joined(&call, &joined, wish, online, now, out);
+                    self.settle_join(call.socket, number, &joined.room, out);
+                }
+                _ => {}
             },
             Committed::Access => {
                 if let (PendingKind::Typing { is_typing }, Some(room)) = (kind, &call.context.room) {
@@ -227,49 +197,17 @@ impl Chat {
         }
     }
 
-    /// The answer is a fence: from here on every commit of the room reaches this socket, and none before it does.
-    fn joined(&mut self, call: &Call, joined: &Joined, left: bool, online: &Online, now: Now, out: &mut Vec<Effect>) {
-        let room = &joined.room;
-        if let Some(socket) = self.sockets.get_mut(&call.socket) {
-            let entered = !left && self.rooms.insert(room, call.socket);
-            if entered {
-                socket.rooms.push(room.clone());
-            }
-            let event = event::room_joined(joined, online, now.wall);
-            out.push(Effect::Emit { to: call.socket, event, ack: None });
-            call.answer(event::joined_ack(joined, online, now.wall), out);
-            if entered {
-                out.push(Effect::Broadcast {
-                    room: room.clone(),
-                    except: Some(call.socket),
-                    event: event::user_joined(&socket.user, &socket.username, room, now.wall),
-                    volatile: false,
-                });
-            }
-        }
-        self.settle_join(call.socket, room, out);
-    }
-
-    fn settle_join(&mut self, socket: SocketKey, room: &RoomId, out: &mut Vec<Effect>) {
-        if let Some(socket) = self.sockets.get_mut(&socket) {
-            socket.joining = socket.joining.saturating_sub(1);
-        }
-        if self.rooms.settle_join(room) == Interest::Ceased {
-            out.push(Effect::Unwatch(room.clone()));
-        }
-    }
-
     fn refused(&mut self, pending: Pending, refusal: Refusal, out: &mut Vec<Effect>) {
-        let Pending { call, kind } = pending;
+        let Pending { number, call, kind } = pending;
         let summary = match kind {
             // Without the store nobody's contacts are known, but the user is here all the same.
             PendingKind::Arrival => return self.arrived(call.socket, Vec::new(), out),
-            PendingKind::Restore { number, .. } => {
-                return self.not_restored(&call, number, refusal, out);
+            PendingKind::Restore { restoration, .. } => {
+                return self.not_restored(&call, (number, restoration), refusal, out);
             }
-            PendingKind::Join { .. } => {
+            PendingKind::Join(_) => {
                 if let Some(room) = &call.context.room {
-                    self.settle_join(call.socket, room, out);
+                    self.settle_join(call.socket, number, room, out);
                 }
                 Some("Failed to join room")
             }
@@ -363,6 +301,9 @@ impl Application for Chat {
 
     fn outcome(&mut self, outcome: Outcome, online: Online, now: Now, out: &mut Vec<Effect>) {
         let Some(pending) = self.requests.end(outcome.origin.request) else { return };
+        if self.sockets.get(&pending.call.socket).is_some_and(|socket| pending.number <= socket.admitted_after) {
+            return self.not_for_this_one(pending, out);
+        }
         match outcome.result {
             Ok(committed) => self.committed(pending, committed, &online, now, out),
             Err(refusal) => self.refused(pending, refusal, out),
@@ -371,7 +312,7 @@ impl Application for Chat {
 
     fn removed(&mut self, room: &RoomId, user: &UserId, now: Now, out: &mut Vec<Effect>) {
         for key in self.sockets_of(user).to_vec() {
-            if self.take_out(key, room, now, out) {
+            if self.take_out(key, room, Wish::Removed, now, out) {
                 let context = Context { event: "room:join".to_owned(), room: Some(room.clone()), ..Context::default() };
                 Call { socket: key, ack: None, context }.fail(&Failure::of_store(Refusal::NotMember, None), out);
             }

@@ -11,6 +11,50 @@ use super::event::{Code, Failure};
 use super::presence::Status;
 use crate::ids::{MessageId, RoomId};
 
+macro_rules! client_events {
+    ($($variant:ident = $name:literal,)*) => {
+        /// The name of an event that a client may send.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum EventName {
+            $(#[doc = concat!("`", $name, "`.")] $variant,)*
+        }
+
+        impl EventName {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The name on the wire.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            fn parse(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+// Who may do what is tested over this list, so that an event of which nobody said who may send it is not one.
+client_events! {
+    RoomJoin = "room:join",
+    RoomLeave = "room:leave",
+    MessageSend = "message:send",
+    MessageHistory = "message:history",
+    MessageDelivered = "message:delivered",
+    MessageRead = "message:read",
+    TypingStart = "typing:start",
+    TypingStop = "typing:stop",
+    PresenceUpdate = "presence:update",
+    AuthRefresh = "auth:refresh",
+}
+
 /// What a client asks for, one variant per event (two where an event comes in a pair).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -170,38 +214,37 @@ fn shown_name(name: &str) -> String {
 }
 
 fn read(name: &str, argument: Option<&str>, limits: &Limits, context: &mut Context) -> Result<Command, Failure> {
-    let known = match name {
-        "room:join" | "room:leave" | "message:send" | "typing:start" | "typing:stop" => true,
-        "message:history" | "message:delivered" | "message:read" | "presence:update" => true,
-        "auth:refresh" => {
-            return Err(Failure::bad_request(format!("{name} is not available in this version of the server")));
-        }
-        _ => false,
-    };
-    if !known {
-        return Err(Failure::bad_request(format!("Unknown event {}", context.event)));
-    }
+    let event =
+        EventName::parse(name).ok_or_else(|| Failure::bad_request(format!("Unknown event {}", context.event)))?;
     let payload: Payload<'_> = argument
         .filter(|text| text.starts_with('{'))
         .and_then(|text| serde_json::from_str(text).ok())
         .ok_or_else(|| Failure::bad_request(format!("{name} takes one object with each field at most once")))?;
     let echoes = echoes(&payload, context);
-    if name == "presence:update" {
-        echoes?;
-        return Ok(Command::Presence(status(payload.status)?));
-    }
-    let room = room(&payload)?;
-    context.room = Some(room.clone());
-    echoes?;
-    match name {
-        "room:join" => Ok(Command::Join { room, since: since(payload.since)? }),
-        "room:leave" => Ok(Command::Leave { room }),
-        "typing:start" => Ok(Command::Typing { room, is_typing: true }),
-        "typing:stop" => Ok(Command::Typing { room, is_typing: false }),
-        "message:history" => Ok(Command::History { room, request: page_request(&payload)? }),
-        "message:delivered" => receipt(&payload, room, ReceiptStatus::Delivered),
-        "message:read" => receipt(&payload, room, ReceiptStatus::Read),
-        _ => send(&payload, room, limits, context).map(Command::Send),
+    let mut room = || -> Result<RoomId, Failure> {
+        let room = room(&payload)?;
+        context.room = Some(room.clone());
+        echoes.clone().map(|()| room)
+    };
+    match event {
+        EventName::RoomJoin => Ok(Command::Join { room: room()?, since: since(payload.since)? }),
+        EventName::RoomLeave => Ok(Command::Leave { room: room()? }),
+        EventName::TypingStart => Ok(Command::Typing { room: room()?, is_typing: true }),
+        EventName::TypingStop => Ok(Command::Typing { room: room()?, is_typing: false }),
+        EventName::MessageHistory => Ok(Command::History { room: room()?, request: page_request(&payload)? }),
+        EventName::MessageDelivered => receipt(&payload, room()?, ReceiptStatus::Delivered),
+        EventName::MessageRead => receipt(&payload, room()?, ReceiptStatus::Read),
+        EventName::MessageSend => {
+            let room = room()?;
+            send(&payload, room, limits, context).map(Command::Send)
+        }
+        EventName::PresenceUpdate => {
+            echoes?;
+            status(payload.status).map(Command::Presence)
+        }
+        EventName::AuthRefresh => {
+            Err(Failure::bad_request(format!("{name} is not available in this version of the server")))
+        }
     }
 }
 

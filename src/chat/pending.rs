@@ -6,11 +6,12 @@
 use std::collections::HashMap;
 
 use super::reply::Call;
-use crate::ids::{RoomId, SocketKey};
+use crate::ids::RoomId;
 
 /// A request that waits for the store.
 #[derive(Debug)]
 pub(super) struct Pending {
+    pub(super) number: u64,
     pub(super) call: Call,
     pub(super) kind: PendingKind,
 }
@@ -18,15 +19,11 @@ pub(super) struct Pending {
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PendingKind {
-    Join {
-        /// The client left again before the store answered.
-        left: bool,
-    },
+    Join(Wish),
     /// A join of one who comes back: part of the restoration with that number.
     Restore {
-        number: u64,
-        /// The user's membership ended before the store answered.
-        left: bool,
+        restoration: u64,
+        wish: Wish,
     },
     Send,
     History,
@@ -37,7 +34,19 @@ pub(super) enum PendingKind {
     Arrival,
 }
 
-/// All that wait, by number. Bounded by the store's queue: a request enters only together with its record.
+/// What is to become of a join when the store says yes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wish {
+    /// The socket enters.
+    Enter,
+    /// It does not: the client left again meanwhile. It is still told what it asked for.
+    Left,
+    /// It does not, and is told nothing of the room: the user is no member any more.
+    Removed,
+}
+
+/// All that wait, by number. Bounded by the store's queue, and by the questions that wait for their turn before it: a
+/// request enters only together with its record.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     waiting: HashMap<u64, Pending>,
@@ -48,7 +57,12 @@ impl Requests {
     /// A request begins to wait; the number returned is its own for ever.
     pub(super) fn begin(&mut self, call: Call, kind: PendingKind) -> u64 {
         self.last += 1;
-        self.waiting.insert(self.last, Pending { call, kind });
+        self.waiting.insert(self.last, Pending { number: self.last, call, kind });
+        self.last
+    }
+
+    /// The number of the request that began to wait last.
+    pub(super) fn latest(&self) -> u64 {
         self.last
     }
 
@@ -57,14 +71,15 @@ impl Requests {
         self.waiting.remove(&request)
     }
 
-    /// The socket leaves the room before it was let in. Says whether it had asked to be.
-    pub(super) fn leave(&mut self, socket: SocketKey, room: &RoomId) -> bool {
+    /// Lowers the wish of those of the joins `numbers` that are for the room. Whether there is one.
+    pub(super) fn lower_wish(&mut self, numbers: &[u64], room: &RoomId, to: Wish) -> bool {
         let mut had_asked = false;
-        for pending in self.waiting.values_mut().filter(|pending| pending.call.socket == socket) {
-            if let PendingKind::Join { left } | PendingKind::Restore { left, .. } = &mut pending.kind
-                && pending.call.context.room.as_ref() == Some(room)
+        for number in numbers {
+            if let Some(Pending { call, kind: PendingKind::Join(wish) | PendingKind::Restore { wish, .. }, .. }) =
+                self.waiting.get_mut(number)
+                && call.context.room.as_ref() == Some(room)
             {
-                *left = true;
+                *wish = to.max(*wish);
                 had_asked = true;
             }
         }

@@ -10,7 +10,7 @@ use crate::auth::Claims;
 use crate::chat::application::Now;
 use crate::chat::command::Context;
 use crate::chat::effect::{Effect, Join, RecordBody, Refusal};
-use crate::chat::pending::PendingKind;
+use crate::chat::pending::{PendingKind, Wish};
 use crate::chat::reply::Call;
 use crate::chat::rooms::Interest;
 use crate::ids::{RoomId, SocketKey};
@@ -66,10 +66,7 @@ impl Chat {
         let user = claims.user.clone();
         self.admit(key, claims, now);
         rooms.truncate(self.settings.rooms_per_socket);
-        if let Some(socket) = self.sockets.get_mut(&key) {
-            socket.joining = rooms.len();
-        }
-        let number = self.restorations.begin(key, rooms.len());
+        let restoration = self.restorations.begin(key, rooms.len());
         if rooms.is_empty() {
             return self.finish_restoring(key, out);
         }
@@ -80,34 +77,51 @@ impl Chat {
             let context = Context { room: Some(room.clone()), ..Context::default() };
             let call = Call { socket: key, ack: None, context };
             let join = Join { room, user: user.clone(), since: None };
-            self.store(call, PendingKind::Restore { number, left: false }, RecordBody::Join(join), out);
+            let kind = PendingKind::Restore { restoration, wish: Wish::Enter };
+            let request = self.store(call, kind, RecordBody::Join(join), out);
+            if let Some(socket) = self.sockets.get_mut(&key) {
+                socket.joining.push(request);
+            }
         }
     }
 
     /// The socket may enter, if it is still the one that asked: from here on it is given what goes to the room.
-    pub(super) fn restored(&mut self, key: SocketKey, room: &RoomId, number: u64, left: bool, out: &mut Vec<Effect>) {
-        if self.restorations.get(key, number).is_some()
-            && !left
+    pub(super) fn restored(
+        &mut self,
+        key: SocketKey,
+        room: &RoomId,
+        (request, restoration): (u64, u64),
+        wish: Wish,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.restorations.get(key, restoration).is_some()
+            && wish == Wish::Enter
             && let Some(socket) = self.sockets.get_mut(&key)
             && self.rooms.insert(room, key)
         {
             socket.rooms.push(room.clone());
         }
-        self.room_answered(key, room, number, out);
+        self.room_answered(key, room, (request, restoration), out);
     }
 
     /// The socket may not enter, or the store cannot say.
-    pub(super) fn not_restored(&mut self, call: &Call, number: u64, refusal: Refusal, out: &mut Vec<Effect>) {
-        if let Some(restoration) = self.restorations.get(call.socket, number) {
+    pub(super) fn not_restored(&mut self, call: &Call, numbers: (u64, u64), refusal: Refusal, out: &mut Vec<Effect>) {
+        if let Some(restoration) = self.restorations.get(call.socket, numbers.1) {
             restoration.is_certain &= refusal == Refusal::NotMember;
         }
         if let Some(room) = &call.context.room {
-            self.room_answered(call.socket, room, number, out);
+            self.room_answered(call.socket, room, numbers, out);
         }
     }
 
-    fn room_answered(&mut self, key: SocketKey, room: &RoomId, number: u64, out: &mut Vec<Effect>) {
-        let Some(restoration) = self.restorations.get(key, number) else {
+    fn room_answered(
+        &mut self,
+        key: SocketKey,
+        room: &RoomId,
+        (request, restoration): (u64, u64),
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(restoration) = self.restorations.get(key, restoration) else {
             // Nobody waits for it any more, but the room still counts it.
             if self.rooms.settle_join(room) == Interest::Ceased {
                 out.push(Effect::Unwatch(room.clone()));
@@ -116,7 +130,7 @@ impl Chat {
         };
         restoration.awaited -= 1;
         let is_last = restoration.awaited == 0;
-        self.settle_join(key, room, out);
+        self.settle_join(key, request, room, out);
         if is_last {
             self.finish_restoring(key, out);
         }

@@ -419,4 +419,6 @@ fn a_status_chosen_before_the_conversations_are_known_is_announced_on_arrival() 
     assert_eq!(summary(&answered), ["Arrived { conversations: [] }", "Chose(Away)"]);
 }
 
+mod clock;
 mod restoring;
+mod rules;
