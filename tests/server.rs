@@ -13,12 +13,16 @@
 mod answers;
 #[path = "server/cookies.rs"]
 mod cookies;
+#[path = "server/crowds.rs"]
+mod crowds;
 #[path = "server/frames.rs"]
 mod frames;
 #[path = "server/life.rs"]
 mod life;
 #[path = "server/limits.rs"]
 mod limits;
+#[path = "server/poison.rs"]
+mod poison;
 #[path = "server/proxies.rs"]
 mod proxies;
 #[path = "server/recovery.rs"]

@@ -185,14 +185,15 @@ impl<A: Application> Core<A> {
             }
             self.with(|state, now| {
                 state.handle_timeouts(now);
-                state.execute(now);
                 state.flush(now);
             });
         }
     }
 
+    /// Reads what has come, but not for ever: while others write faster than this core reads, what it has read is to be
+    /// written out all the same, and what is due is to be done.
     fn drain(&self, letters: &mut Letters) {
-        while let Some(mail) = letters.try_next() {
+        for mail in letters.some() {
             self.open(mail);
         }
     }
@@ -208,12 +209,20 @@ impl<A: Application> Core<A> {
             Mail::Users { users, frames } => self.with(|state, now| state.send_to_users(&users, &frames, now)),
             Mail::All { frames } => self.with(|state, now| state.send_to_all(&frames, None, now)),
             Mail::Outcome { outcome, fence } => self.with(|state, now| state.handle_outcome(outcome, fence, now)),
-            Mail::Removed { room, user } => {
-                self.with(|state, now| state.app.removed(&room, &user, now, &mut state.effects));
-            }
+            Mail::Removed { room, user } => self.with(|state, now| {
+                state.survive(|state| {
+                    state.app.removed(&room, &user, now, &mut state.effects);
+                    state.execute(now);
+                });
+            }),
             Mail::Call(call) => self.with(|state, now| state.handle_call(call, now)),
             Mail::Abort { sid, request } => self.with(|state, now| state.handle_abort(&sid, request, now)),
-            Mail::Recovery(letter) => self.with(|state, now| state.handle_letter(*letter, now)),
+            Mail::Recovery(letter) => self.with(|state, now| {
+                state.survive(|state| {
+                    state.handle_letter(*letter, now);
+                    state.execute(now);
+                });
+            }),
             Mail::Drain => self.with(State::drain_clients),
             Mail::CloseAll => self.with(State::close_all),
         }
@@ -230,19 +239,25 @@ impl<A: Application> State<A> {
     }
 
     fn handle_timeouts(&mut self, now: Now) {
-        if self.app.deadline().is_some_and(|at| at <= now.instant) {
-            self.app.timeout(now, &mut self.effects);
-        }
-        self.expire_records(now);
-        self.expire_departures(now);
-        self.expire_recovery(now);
+        self.survive(|state| {
+            if state.app.deadline().is_some_and(|at| at <= now.instant) {
+                state.app.timeout(now, &mut state.effects);
+            }
+            state.execute(now);
+        });
+        self.survive(|state| {
+            state.expire_records(now);
+            state.expire_departures(now);
+            state.expire_recovery(now);
+            state.execute(now);
+        });
         // All that is due now, each once: what is due again at once waits for the next turn, and others get theirs.
         let due: Vec<_> = std::iter::from_fn(|| self.timers.pop_due(now.instant)).collect();
         for (at, key) in due {
             let Some(connection) = self.connections.get_mut(key) else { continue };
             if connection.scheduled == Some(at) {
                 connection.scheduled = None;
-                self.handle_timeout(key, now);
+                self.contain(key, now, |state| state.handle_timeout(key, now));
             }
         }
     }

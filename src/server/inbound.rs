@@ -6,6 +6,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use tokio::sync::oneshot::Sender;
 
 use super::connections::{NORMAL_CLOSE, Upper, Wire};
 use super::core::State;
@@ -32,6 +33,10 @@ const POLICY_VIOLATION: u16 = 1008;
 impl<A: Application> State<A> {
     /// Bytes from a WebSocket.
     pub(crate) fn handle_input(&mut self, wire: Wire, input: &mut [u8], now: Now) {
+        self.contain(wire.key, now, |state| state.read_frames(wire, input, now));
+    }
+
+    fn read_frames(&mut self, wire: Wire, input: &mut [u8], now: Now) {
         let key = wire.key;
         let max_payload = self.shared.settings.max_payload;
         let Some(websocket) = self.websocket(wire) else { return };
@@ -98,11 +103,13 @@ impl<A: Application> State<A> {
         if self.websocket(wire).is_none() {
             return;
         }
-        let Some(connection) = self.connections.get_mut(wire.key) else { return };
-        // Dropped last: it may be what tells the client, who then comes back for what it finds here.
-        let _websocket = connection.websocket.take();
-        connection.session.handle_websocket_closed(false);
-        self.settle(wire.key, now);
+        self.contain(wire.key, now, |state| {
+            let Some(connection) = state.connections.get_mut(wire.key) else { return };
+            // Dropped last: it may be what tells the client, who then comes back for what it finds here.
+            let _websocket = connection.websocket.take();
+            connection.session.handle_websocket_closed(false);
+            state.settle(wire.key, now);
+        });
     }
 
     /// What came over `source` is not the protocol: the session ends, or only the probe if that is where it came from.
@@ -174,6 +181,11 @@ impl<A: Application> State<A> {
             let _ = reply.send(Answer::Refused(HandshakeError::UnknownSession));
             return;
         };
+        self.contain(key, now, |state| state.handle_request(key, request, reply, now));
+    }
+
+    /// A request that is never answered, because of a panic, is answered by the end of its session.
+    fn handle_request(&mut self, key: ConnectionKey, request: Request, reply: Sender<Answer>, now: Now) {
         match request {
             Request::Poll => self.handle_poll(key, reply, now),
             Request::Exists(query) => {
@@ -202,7 +214,7 @@ impl<A: Application> State<A> {
         }
     }
 
-    fn handle_poll(&mut self, key: ConnectionKey, reply: tokio::sync::oneshot::Sender<Answer>, now: Now) {
+    fn handle_poll(&mut self, key: ConnectionKey, reply: Sender<Answer>, now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         match connection.session.handle_poll(now.instant) {
             Ok(()) => {
@@ -248,13 +260,15 @@ impl<A: Application> State<A> {
     /// A client went away in the middle of a request.
     pub(crate) fn handle_abort(&mut self, sid: &SessionId, request: Aborted, now: Now) {
         let Some(key) = self.connections.find(sid) else { return };
-        if let Some(connection) = self.connections.get_mut(key) {
-            match request {
-                Aborted::Poll => connection.session.handle_poll_aborted(),
-                Aborted::Post => connection.session.handle_post_aborted(),
+        self.contain(key, now, |state| {
+            if let Some(connection) = state.connections.get_mut(key) {
+                match request {
+                    Aborted::Poll => connection.session.handle_poll_aborted(),
+                    Aborted::Post => connection.session.handle_post_aborted(),
+                }
             }
-        }
-        self.settle(key, now);
+            state.settle(key, now);
+        });
     }
 
     /// A connection's deadline has passed.
@@ -335,17 +349,19 @@ impl<A: Application> State<A> {
 
     /// The store finished with a record of this core.
     pub(crate) fn handle_outcome(&mut self, outcome: Outcome, fence: Option<Offset>, now: Now) {
-        self.question_answered(outcome.origin.socket.connection, outcome.origin.request);
-        let mut online = Online::default();
-        if let Ok(Committed::Joined(joined)) = &outcome.result {
-            self.shared.directory.enter(&joined.user, &joined.room);
-            online = self.shared.directory.online(&joined.room);
-        }
-        let entrance = self.entrance(&outcome);
-        self.app.outcome(outcome, online, now, &mut self.effects);
-        if let Some(entrance) = entrance {
-            self.log_entrance(entrance, fence, now);
-        }
+        self.contain(outcome.origin.socket.connection, now, |state| {
+            state.question_answered(outcome.origin.socket.connection, outcome.origin.request);
+            let mut online = Online::default();
+            if let Ok(Committed::Joined(joined)) = &outcome.result {
+                state.shared.directory.enter(&joined.user, &joined.room);
+                online = state.shared.directory.online(&joined.room);
+            }
+            let entrance = state.entrance(&outcome);
+            state.app.outcome(outcome, online, now, &mut state.effects);
+            if let Some(entrance) = entrance {
+                state.log_entrance(entrance, fence, now);
+            }
+        });
     }
 
     /// Answers the records that the store has had for too long. One that it has not begun with is taken back; of one

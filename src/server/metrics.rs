@@ -37,4 +37,6 @@ pub(crate) struct Metrics {
     pub(crate) slow_consumers: Counter,
     /// Connections that were closed because of what the client sent.
     pub(crate) protocol_errors: Counter,
+    /// Panics that cost a connection, or a letter between cores, and nobody else anything.
+    pub(crate) panics: Counter,
 }

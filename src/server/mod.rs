@@ -10,6 +10,7 @@ mod admission;
 mod bundle;
 mod compression;
 mod connections;
+mod containment;
 mod cookie;
 mod core;
 mod cors;

@@ -62,9 +62,11 @@ impl<A: Application> State<A> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Upper::SocketIo(upper) = &mut connection.upper else { return };
         if let Some(incoming) = upper.opening(namespaces) {
-            self.handle_incoming(key, incoming, now);
-            self.execute(now);
-            self.settle(key, now);
+            self.contain(key, now, |state| {
+                state.handle_incoming(key, incoming, now);
+                state.execute(now);
+                state.settle(key, now);
+            });
         }
     }
 

@@ -190,11 +190,12 @@ impl<A: Application> State<A> {
     pub(crate) fn flush(&mut self, now: Now) {
         while !self.dirty.is_empty() {
             for key in std::mem::take(&mut self.dirty) {
-                self.flush_connection(key);
-                self.settle(key, now);
-                self.ask_next(key, now);
+                self.contain(key, now, |state| {
+                    state.flush_connection(key);
+                    state.settle(key, now);
+                    state.ask_next(key, now);
+                });
             }
-            self.execute(now);
         }
     }
 
@@ -293,11 +294,13 @@ impl<A: Application> State<A> {
     /// Ends every session; what is queued still goes out.
     pub(crate) fn close_all(&mut self, now: Now) {
         for key in self.connections.keys() {
-            if let Some(connection) = self.connections.get_mut(key) {
-                connection.session.close("server_shutdown", now.instant);
-            }
-            self.settle(key, now);
-            self.mark_dirty(key);
+            self.contain(key, now, |state| {
+                if let Some(connection) = state.connections.get_mut(key) {
+                    connection.session.close("server_shutdown", now.instant);
+                }
+                state.settle(key, now);
+                state.mark_dirty(key);
+            });
         }
     }
 }

@@ -136,6 +136,12 @@ impl Server {
         self.address
     }
 
+    /// How many panics there were so far, each of which cost no more than a connection.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.shared.metrics.panics.get()
+    }
+
     /// Lets go in order: no new sessions, the clients are told, what the store has is stored and answered, the
     /// sessions are closed. Gives up waiting for slow clients at the drain timeout.
     pub async fn stop(self) {

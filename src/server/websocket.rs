@@ -129,6 +129,9 @@ async fn drive<A: Application>(
         }
         match std::future::poll_fn(|context| turn(&core, wire, &mut read, context)).await {
             Turn::Read => {}
+            // A client that sends without end is read a buffer at a time, with turns for others between: also for the
+            // core, to write out what it is answered.
+            Turn::Filled => Box::pin(tokio::task::yield_now()).await,
             Turn::Ended => break core.with(|state, now| state.handle_disconnect(wire, now)),
             Turn::Dropped => break Box::pin(linger(read, pass)).await,
         }
@@ -140,6 +143,8 @@ async fn drive<A: Application>(
 enum Turn {
     /// Something was read and handled.
     Read,
+    /// The same, and there was more of it than the buffer takes.
+    Filled,
     /// The client is gone.
     Ended,
     /// The core has let go of the connection.
@@ -160,7 +165,7 @@ fn turn<A: Application>(core: &Core<A>, wire: Wire, read: &mut OwnedReadHalf, co
             return Poll::Ready(Turn::Ended);
         }
         core.with(|state, now| state.handle_input(wire, buffer.filled_mut(), now));
-        Poll::Ready(Turn::Read)
+        Poll::Ready(if buffer.remaining() == 0 { Turn::Filled } else { Turn::Read })
     })
 }
 

@@ -91,6 +91,11 @@ impl Chatter {
         .await
     }
 
+    /// How many events of a name were heard by now and not asked for yet.
+    pub(crate) fn count(&self, event: &str) -> usize {
+        self.heard.iter().filter(|heard| matches!(heard, Heard::Event(name, _) if name == event)).count()
+    }
+
     /// The first thing heard that `choose` takes; what comes before it is kept for others to ask for.
     async fn until<T>(&mut self, choose: impl Fn(&Heard) -> Option<T>) -> T {
         if let Some((index, chosen)) = self.heard.iter().enumerate().find_map(|(i, heard)| Some((i, choose(heard)?))) {

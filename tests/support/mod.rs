@@ -69,12 +69,16 @@ pub(crate) fn start() -> Server {
 }
 
 pub(crate) fn try_start(settings: Settings) -> Result<Server, ServerError> {
-    let chat = app::Settings {
+    Server::start(settings, |core| Chat::new(core, chat()))
+}
+
+/// How the chat of [`settings`] behaves.
+pub(crate) fn chat() -> app::Settings {
+    app::Settings {
         limits: Limits { max_message_bytes: 65_536 },
         rates: Rates { events: 0, bytes: 0 },
         rooms_per_socket: limits::MAX_ROOMS_PER_SOCKET,
-    };
-    Server::start(settings, move |core| Chat::new(core, chat))
+    }
 }
 
 pub(crate) fn token(user: &str) -> String {

@@ -1,6 +1,7 @@
 //! Bytes by hand: HTTP requests that no library would send, and WebSocket frames that no library would make.
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -74,6 +75,12 @@ impl Raw {
 
     pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         soon(self.stream.write_all(bytes.as_ref())).await.unwrap();
+    }
+
+    /// The same connection once more, to write to while the first is read.
+    pub(crate) fn second_handle(&self) -> TcpStream {
+        let descriptor = self.stream.as_fd().try_clone_to_owned().unwrap();
+        TcpStream::from_std(descriptor.into()).unwrap()
     }
 
     /// Writes until all is written or the server has had enough.
