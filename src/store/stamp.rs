@@ -1,12 +1,18 @@
 //! The ids and times of messages.
 //!
 //! Owns the ObjectId layout (4 bytes of seconds, 5 random bytes of the process, a 3-byte counter that starts at a
-//! random value: the MongoDB ObjectId specification) and the promise that times never run backwards within a process.
+//! random value: the MongoDB ObjectId specification) and the promise that times do not run backwards within a process,
+//! unless the clock was set back by more than [`MOST_WAITED_OUT`].
 
 use std::time::SystemTime;
 
 use super::StoreError;
 use crate::ids::{MessageId, Timestamp};
+
+/// A clock that is set back by less than this many milliseconds is waited for, with the latest time given meanwhile. One
+/// that is set back by more was wrong before: were it waited for as well, a clock that was a year ahead for a moment
+/// would give all messages one time for a year, and after 2^24 of them the same ids again.
+const MOST_WAITED_OUT: u64 = 10_000;
 
 /// Makes times and message ids, each id once.
 #[derive(Debug)]
@@ -19,14 +25,21 @@ pub(super) struct Stamps {
 impl Stamps {
     /// Stamps of a new process, from the system's random source.
     pub(super) fn new() -> Result<Self, StoreError> {
-        let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(StoreError::Random)?;
-        let [a, b, c, d, e, counter @ ..] = random;
-        let [high, middle, low] = counter;
-        Ok(Self { process: [a, b, c, d, e], counter: u32::from_be_bytes([0, high, middle, low]), latest: Timestamp(0) })
+        let mut stamps = Self { process: [0; 5], counter: 0, latest: Timestamp(0) };
+        stamps.draw().map_err(StoreError::Random)?;
+        Ok(stamps)
     }
 
-    /// The wall clock, or the latest time given when the clock was set back.
+    /// As a process that starts now: no id that comes is one that was.
+    fn draw(&mut self) -> Result<(), getrandom::Error> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random)?;
+        let [process @ .., high, middle, low] = random;
+        (self.process, self.counter) = (process, u32::from_be_bytes([0, high, middle, low]));
+        Ok(())
+    }
+
+    /// The wall clock, or the latest time given when the clock was set back a little.
     pub(super) fn now(&mut self) -> Timestamp {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.advance(Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)))
@@ -43,7 +56,11 @@ impl Stamps {
     }
 
     fn advance(&mut self, clock: Timestamp) -> Timestamp {
-        self.latest = self.latest.max(clock);
+        let was_set_back = self.latest.0.saturating_sub(clock.0) > MOST_WAITED_OUT;
+        // Seconds that were used before come again, and so might their ids.
+        if clock > self.latest || (was_set_back && self.draw().is_ok()) {
+            self.latest = clock;
+        }
         self.latest
     }
 }
@@ -67,6 +84,29 @@ mod tests {
         assert_eq!(stamps.advance(Timestamp(4000)), Timestamp(5000));
         assert_eq!(stamps.advance(Timestamp(5001)), Timestamp(5001));
         assert!(stamps.now() > Timestamp(5001));
+    }
+
+    #[test]
+    fn a_clock_that_was_an_hour_or_a_year_off_is_followed_back_and_no_id_comes_twice() {
+        const HOUR: u64 = 3_600_000;
+        let start = Timestamp(1_770_000_000_000);
+        for jump in [HOUR, 365 * 24 * HOUR] {
+            let mut stamps = Stamps::new().unwrap();
+            let mut ids = std::collections::HashSet::new();
+            let mut stamp = |stamps: &mut Stamps, clock: Timestamp| {
+                let time = stamps.advance(clock);
+                assert!(ids.insert(stamps.id(time)), "an id that was given before");
+                time
+            };
+            let first_counter = stamps.counter;
+            assert_eq!(stamp(&mut stamps, start), start);
+            assert_eq!(stamp(&mut stamps, Timestamp(start.0 + jump)).0, start.0 + jump);
+            assert_eq!(stamp(&mut stamps, start), start, "time does not stand still until the clock is there again");
+            // As after 2^24 messages, all within the second that came twice.
+            stamps.counter = first_counter;
+            assert_eq!(stamp(&mut stamps, start), start);
+            assert_eq!(stamp(&mut stamps, Timestamp(start.0 - jump)).0, start.0 - jump, "set back without need");
+        }
     }
 
     #[test]
