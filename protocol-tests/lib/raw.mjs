@@ -108,6 +108,16 @@ export class Polling {
     });
   }
 
+  /** Several packets at once. */
+  burst(packets) {
+    return this.post(packets.join(SEPARATOR));
+  }
+
+  /** What has come and was not asked for. */
+  waiting() {
+    return this.inbox;
+  }
+
   poll() {
     return http(this.server, this.query);
   }
@@ -202,6 +212,24 @@ export class WebSocketByHand {
 
   binary(bytes) {
     this.#send(2, Buffer.from(bytes));
+  }
+
+  /** Several packets at once, in one segment. */
+  burst(packets) {
+    this.tcp.socket.cork();
+    for (const packet of packets) this.text(packet);
+    this.tcp.socket.uncork();
+  }
+
+  /** As `next`, for text alone. */
+  receive(predicate) {
+    return this.next((data) => typeof data === 'string' && predicate(data));
+  }
+
+  /** What has come as text and was not asked for. */
+  waiting() {
+    this.#parse();
+    return this.frames.filter((f) => f.opcode === 1).map((f) => f.payload.toString());
   }
 
   /** Asks for the end with a close frame, code 1000. */
