@@ -365,7 +365,7 @@ fn attachments(field: Option<&RawValue>) -> Result<(String, usize), Failure> {
             )));
         }
         match serde_json::from_str(item.get()) {
-            Ok(serde_json::Value::Object(object)) if !object.contains_key("_placeholder") && !holds_nul(&object) => {
+            Ok(serde_json::Value::Object(object)) if !object.contains_key("_placeholder") && !says_nul(item.get()) => {
                 if object.get("data").is_some_and(|data| data.get("_placeholder").is_some()) {
                     return Err(Failure::bad_request(
                         "attachments with binary data are not available in this version of the server: send a url",
@@ -378,16 +378,19 @@ fn attachments(field: Option<&RawValue>) -> Result<(String, usize), Failure> {
     Ok((super::json::array(list.iter().map(|item| item.get().to_owned())), list.len()))
 }
 
-fn holds_nul(object: &serde_json::Map<String, serde_json::Value>) -> bool {
-    fn value_holds_nul(value: &serde_json::Value) -> bool {
-        match value {
-            serde_json::Value::String(text) => text.contains('\0'),
-            serde_json::Value::Array(items) => items.iter().any(value_holds_nul),
-            serde_json::Value::Object(object) => holds_nul(object),
-            _ => false,
+/// Whether a string in JSON text has the NUL character, which can only be written as an escape there. The text is looked
+/// at, because of several members with one name a value keeps the last alone.
+fn says_nul(json: &str) -> bool {
+    let mut rest = json;
+    while let Some((_, escape)) = rest.split_once('\\') {
+        if escape.starts_with("u0000") {
+            return true;
         }
+        let mut characters = escape.chars();
+        characters.next();
+        rest = characters.as_str();
     }
-    object.iter().any(|(key, value)| key.contains('\0') || value_holds_nul(value))
+    false
 }
 
 #[cfg(test)]

@@ -77,6 +77,9 @@ fn a_message_keeps_its_attachments_and_echoes_as_they_came() {
     assert_eq!(send.attachments, r#"[{"url":"u","size":1.50}]"#);
     assert_eq!(send.temp_id.as_deref(), Some("1e2"));
     assert_eq!(send.client_msg_id.as_deref(), Some("c"));
+    // A backslash and five characters, which are no NUL.
+    let json = r#"{"roomId":"r","attachments":[{"path":"C:\\u0000"}]}"#;
+    assert!(matches!(command("message:send", json), Ok(Command::Send(_))));
 }
 
 #[test]
@@ -98,6 +101,8 @@ fn what_the_contract_does_not_take_is_refused_with_its_code() {
         ("message:send", format!(r#"{{"roomId":"r","content":"a","clientMsgId":"{long}"}}"#), Code::BadRequest),
         ("message:send", r#"{"roomId":"r","attachments":["x"]}"#.to_owned(), Code::BadRequest),
         ("message:send", r#"{"roomId":"r","attachments":[{"a":"\u0000"}]}"#.to_owned(), Code::BadRequest),
+        ("message:send", r#"{"roomId":"r","attachments":[{"a":"\u0000","a":1}]}"#.to_owned(), Code::BadRequest),
+        ("message:send", r#"{"roomId":"r","attachments":[{"b":{"\u0000":1}}]}"#.to_owned(), Code::BadRequest),
         (
             "message:send",
             r#"{"roomId":"r","attachments":[{"data":{"_placeholder":true,"num":0}}]}"#.to_owned(),
