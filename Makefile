@@ -23,14 +23,15 @@ fmt: ## format the code
 kills: ## 200 rounds of killing the server in a burst of messages (about a minute after the build)
 	KILL_ROUNDS=$${KILL_ROUNDS:-200} scripts/test.sh crash.test.mjs
 
-faults: ## FAULT_ROUNDS kills of each process under load, on the databases and embedded; writes docs/reliability.md (50 rounds: half an hour)
+faults: ## FAULT_ROUNDS kills of each process under load, on the databases and embedded; writes docs/reliability.md (50 rounds: a quarter of an hour)
 	FAULT_ROUNDS=$${FAULT_ROUNDS:-50} KILL_ROUNDS=$${KILL_ROUNDS:-$${FAULT_ROUNDS:-50}} scripts/faults.sh
 
 differential: ## a million packets to the parsers of the reference and to ours (about ten minutes after the build)
 	PACKETS=$${PACKETS:-1000000} TEST_TIMEOUT_MS=3600000 scripts/test.sh differential.test.mjs
 
-bench: ## the codecs, then alt-ws beside the floor and its peers; writes docs/benchmarks.md (about 12 minutes, alone on the machine)
+bench: ## the codecs, what batching brings, then alt-ws beside the floor and its peers; writes docs/benchmarks.md (about 12 minutes, alone on the machine)
 	cargo bench --locked --bench codecs -- --quick
+	cargo bench --locked --bench persistence
 	benches/fanout/run.py
 
 bench-quick: ## every scenario with small numbers: that it runs and nothing is lost (under a minute after the build)
