@@ -3,7 +3,7 @@
 //! Owns the form of a line and which lines there are. That no line holds a token or a message's content is the duty of
 //! those who write them; that no library writes one is kept here: whatever the level, libraries are heard only when they
 //! warn, because their debug lines may show what they carry. A line is one event, whatever names are in it: see
-//! [`one_line`]. What a panic says may be what somebody wrote, so the log says where it was and no more.
+//! `one_line`. What a panic says may be what somebody wrote, so the log says where it was and no more.
 
 mod one_line;
 
