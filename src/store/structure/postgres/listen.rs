@@ -61,6 +61,8 @@ impl Listener {
             let Some(ear) = &mut self.ear else {
                 tokio::select! {
                     opened = open(config, columns, &mut self.pause) => if let Some(ear) = opened {
+                        // What is not heard meanwhile waits: the next loss is answered as soon as the first.
+                        self.pause = SHORTEST_PAUSE;
                         self.ear = Some(ear);
                         return Change::Missed;
                     },
@@ -77,7 +79,6 @@ impl Listener {
                 },
                 () = sleep_until(ear.check_at) => if let Ok(Ok(stand)) = timeout(ANSWER, ear.triggers_stand()).await {
                     ear.check_at = Instant::now() + CHECK;
-                    self.pause = SHORTEST_PAUSE;
                     if stand {
                         continue;
                     }
