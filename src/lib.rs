@@ -34,7 +34,7 @@
 //! | [`auth`] | tokens in, claims out, pure | where tokens come from |
 //! | [`chat`] | what people may do and what others see of it, pure | transports, databases, clocks |
 //! | [`store`] | messages, members, receipts, the seq of each conversation | sockets, cores |
-//! | [`server`] | cores, connections, HTTP, fan-out | the rules of the chat |
+//! | [`server`] | cores, connections, HTTP, fan-out, coming back after a lost connection | the rules of the chat |
 //! | [`config`] | the settings, parsed once | what they lead to |
 //! | [`load`] | simulated clients that count what they are given | the server's own code |
 //! | [`logging`] | where log lines go and how they look | what is logged |
