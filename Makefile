@@ -8,12 +8,8 @@ run: ## build, and start the server in development at http://localhost:3001
 test: ## everything: unit, integration and wire tests with real clients and a real browser
 	scripts/test.sh
 
-lint: ## formatting, clippy without a warning, documentation without a broken link
-	cargo fmt --all --check
-	cargo fmt --manifest-path benches/fanout/Cargo.toml --check
-	cargo fmt --manifest-path protocol-tests/rust-client/Cargo.toml --check
-	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+lint: ## formatting, clippy without a warning, documentation without a broken link, licences, undefined behaviour in the parsers
+	scripts/lint.sh
 
 fmt: ## format the code
 	cargo fmt --all

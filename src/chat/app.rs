@@ -68,6 +68,8 @@ struct Socket {
     arrived: bool,
     /// A status chosen before that moment, to be announced then.
     chosen: Option<Status>,
+    /// Conversations that the user was removed from before that moment: what the store had read may still name them.
+    lost: Vec<RoomId>,
     token_end: Option<Entry>,
 }
 
@@ -312,6 +314,7 @@ impl Application for Chat {
 
     fn removed(&mut self, room: &RoomId, user: &UserId, now: Now, out: &mut Vec<Effect>) {
         for key in self.sockets_of(user).to_vec() {
+            self.lose(key, room);
             if self.take_out(key, room, Wish::Removed, now, out) {
                 let context = Context { event: "room:join".to_owned(), room: Some(room.clone()), ..Context::default() };
                 Call { socket: key, ack: None, context }.fail(&Failure::of_store(Refusal::NotMember, None), out);

@@ -211,6 +211,7 @@ impl<A: Application> Core<A> {
             Mail::Outcome { outcome, fence } => self.with(|state, now| state.handle_outcome(outcome, fence, now)),
             Mail::Removed { room, user } => self.with(|state, now| {
                 state.survive(|state| {
+                    state.shared.directory.expel(&user, &room);
                     state.app.removed(&room, &user, now, &mut state.effects);
                     state.execute(now);
                 });

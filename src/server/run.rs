@@ -190,13 +190,11 @@ fn deliver(news: News, parser: Parser, post: &Post, directory: &Directory, recov
     }
     match news {
         News::Outcomes(outcomes) => deliver_outcomes(outcomes, parser, post, directory, recovery),
+        // To every core, after whatever of the time before is in its mailbox: a join, or an arrival anywhere.
         News::Removed(seats) => {
             for (room, user) in seats {
-                directory.expel(&user, &room);
-                for core in directory.watchers(&room).iter() {
-                    if let Some(mailbox) = post.of(core) {
-                        mailbox.post(Mail::Removed { room: room.clone(), user: user.clone() });
-                    }
+                for (_, mailbox) in post.all() {
+                    mailbox.post(Mail::Removed { room: room.clone(), user: user.clone() });
                 }
             }
         }
@@ -337,6 +335,22 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{RoomId, UserId};
+
+    #[test]
+    fn a6_a_removal_reaches_every_core_also_one_that_has_yet_to_hear_of_a_join() {
+        let (boxes, letters): (Vec<_>, Vec<_>) = (0..2).map(|_| mailbox::mailbox()).unzip();
+        let seat = (RoomId::from_text("r").unwrap(), UserId::from_text("eve").unwrap());
+        deliver(News::Removed(vec![seat]), Parser::Json, &Post::new(boxes), &Directory::default(), None);
+        for mut letters in letters {
+            assert!(matches!(letters.try_next(), Some(Mail::Removed { .. })));
         }
     }
 }

@@ -34,6 +34,7 @@ impl Chat {
             limiter: Limiter::new(self.settings.rates, now.instant),
             arrived: false,
             chosen: None,
+            lost: Vec::new(),
             token_end,
         };
         self.sockets.insert(key, socket);
@@ -47,11 +48,23 @@ impl Chat {
         self.store(call, PendingKind::Arrival, conversations, out);
     }
 
+    /// The user is no member of the room any more, which the answer that is on its way may not know yet. Bounded by the
+    /// removals within the time of one answer.
+    pub(super) fn lose(&mut self, key: SocketKey, room: &RoomId) {
+        if let Some(socket) = self.sockets.get_mut(&key).filter(|socket| !socket.arrived)
+            && !socket.lost.contains(room)
+        {
+            socket.lost.push(room.clone());
+        }
+    }
+
     /// The user's conversations are known.
-    pub(super) fn arrived(&mut self, key: SocketKey, conversations: Vec<RoomId>, out: &mut Vec<Effect>) {
+    pub(super) fn arrived(&mut self, key: SocketKey, mut conversations: Vec<RoomId>, out: &mut Vec<Effect>) {
         // Whoever left and came back on the same connection meanwhile asked twice, and arrives once.
         if let Some(socket) = self.sockets.get_mut(&key).filter(|socket| !socket.arrived) {
             socket.arrived = true;
+            let lost = std::mem::take(&mut socket.lost);
+            conversations.retain(|room| !lost.contains(room));
             out.push(socket.presence(key, PresenceChange::Arrived { conversations }));
             if let Some(status) = socket.chosen.take() {
                 out.push(socket.presence(key, PresenceChange::Chose(status)));

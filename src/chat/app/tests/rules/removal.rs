@@ -148,3 +148,21 @@ fn a6_a_user_who_comes_on_a_connection_of_another_is_not_shown_to_their_contacts
     assert_eq!(arrived.len(), 1);
     assert!(arrived[0].contains("mallorys room") && arrived[0].contains("UserId(\"mallory\")"), "{arrived:?}");
 }
+
+#[test]
+fn a6_a_removal_before_the_conversations_are_known_is_not_undone_by_an_answer_from_before() {
+    let mut house = House::new();
+    let socket = SocketKey { connection: ConnectionKey { index: 9, generation: 0 }, namespace: NamespaceId(0) };
+    let (now, mut out) = (house.now(), Vec::new());
+    let claims = Claims { user: UserId::from_text("eve").unwrap(), username: Arc::from("eve"), expires_at: None };
+    house.chats[0].connect(socket, ConnectRequest { claims: Some(claims), payload: None }, now, &mut out);
+    let Some(Effect::Store(record)) = out.pop() else { panic!("nothing was asked") };
+    house.remove("r", "eve");
+    let rooms = ["r", "s"].map(|room| RoomId::from_text(room).unwrap()).to_vec();
+    let outcome = Outcome { origin: record.origin, result: Ok(Committed::Conversations(rooms)) };
+    house.chats[0].outcome(outcome, Online::default(), now, &mut out);
+    let [Effect::Presence { change: PresenceChange::Arrived { conversations }, .. }] = &out[..] else {
+        panic!("{out:?}")
+    };
+    assert_eq!(conversations.iter().map(RoomId::as_str).collect::<Vec<_>>(), ["s"]);
+}
