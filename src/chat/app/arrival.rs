@@ -29,7 +29,6 @@ impl Chat {
             username: claims.username,
             rooms: Vec::new(),
             joining: Vec::new(),
-            admitted_after: self.requests.latest(),
             typing: Typing::default(),
             limiter: Limiter::new(self.settings.rates, now.instant),
             arrived: false,
@@ -49,8 +48,7 @@ impl Chat {
 
     /// The user's conversations are known.
     pub(super) fn arrived(&mut self, key: SocketKey, conversations: Vec<RoomId>, out: &mut Vec<Effect>) {
-        // Whoever left and came back on the same connection meanwhile asked twice, and arrives once.
-        if let Some(socket) = self.sockets.get_mut(&key).filter(|socket| !socket.arrived) {
+        if let Some(socket) = self.sockets.get_mut(&key) {
             socket.arrived = true;
             out.push(socket.presence(key, PresenceChange::Arrived { conversations }));
             if let Some(status) = socket.chosen.take() {
