@@ -9,10 +9,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod chat_app;
 pub mod engineio_packet;
+pub mod session;
 
 /// A target's name and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them, by name.
-pub const TARGETS: &[Target] = &[("engineio_packet", engineio_packet::check)];
+pub const TARGETS: &[Target] =
+    &[("chat_app", chat_app::check), ("engineio_packet", engineio_packet::check), ("session", session::check)];
