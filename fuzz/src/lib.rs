@@ -10,12 +10,36 @@
 #![forbid(unsafe_code)]
 
 pub mod chat_app;
+pub mod chat_command;
 pub mod engineio_packet;
+pub mod handshake_query;
+pub mod jwt;
+pub mod msgpack;
+pub mod payload_v3;
+pub mod payload_v4;
 pub mod session;
+pub mod socketio_decode;
+pub mod socketio_round_trip;
+pub mod websocket_frames;
+
+mod json;
+mod values;
 
 /// A target's name and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them, by name.
-pub const TARGETS: &[Target] =
-    &[("chat_app", chat_app::check), ("engineio_packet", engineio_packet::check), ("session", session::check)];
+pub const TARGETS: &[Target] = &[
+    ("chat_app", chat_app::check),
+    ("chat_command", chat_command::check),
+    ("engineio_packet", engineio_packet::check),
+    ("handshake_query", handshake_query::check),
+    ("jwt", jwt::check),
+    ("msgpack", msgpack::check),
+    ("payload_v3", payload_v3::check),
+    ("payload_v4", payload_v4::check),
+    ("session", session::check),
+    ("socketio_decode", socketio_decode::check),
+    ("socketio_round_trip", socketio_round_trip::check),
+    ("websocket_frames", websocket_frames::check),
+];
