@@ -152,7 +152,11 @@ fn check_good(event: EventName, u: &mut Unstructured<'_>) -> Result<()> {
         "content": content, "attachments": attachments, "tempId": since, "messageId": message, "since": since,
         "before": since, "after": null, "limit": limit, "upTo": flag, "status": "away", "type": null,
     });
-    object.as_object_mut().into_iter().zip(fields.as_object()).for_each(|(object, fields)| object.extend(fields.clone()));
+    object
+        .as_object_mut()
+        .into_iter()
+        .zip(fields.as_object())
+        .for_each(|(object, fields)| object.extend(fields.clone()));
     if !key.is_empty() {
         object["clientMsgId"] = json!(key);
     }

@@ -73,7 +73,8 @@ fn read_binary(mut rest: &[u8]) -> Option<Vec<Piece>> {
     let mut pieces = Vec::new();
     while let Some((kind, after)) = rest.split_first() {
         let mark = after.iter().position(|byte| *byte == 255)?;
-        let digits: String = after[..mark].iter().map(|digit| char::from_digit((*digit).into(), 10)).collect::<Option<_>>()?;
+        let digits: String =
+            after[..mark].iter().map(|digit| char::from_digit((*digit).into(), 10)).collect::<Option<_>>()?;
         let length = plain_number(&digits)?;
         let packet = after[mark + 1..].get(..length)?;
         pieces.push(match kind {
