@@ -232,7 +232,75 @@ def handshake_query():
         yield query.encode()
 
 
-TARGETS = [chat_command, engineio_packet, handshake_query, jwt, msgpack, payload_v3, payload_v4, socketio_decode, socketio_round_trip, websocket_frames]
+def chat_app():
+    scripts = {
+        "a room": "+00c00j00k0k0c11+01j10k0k0m00k0",
+        "a third user in the place": "+00c00j00h00t00l0c01l0c02k0k0k0k0k0k0",
+        "another user in the place": "+00c00j00m00l0c01k0k0k0k0",
+        "answered twice": "c00k0Dj00k0D",
+        "answers in any order": "+00+01c00c11j00j11m00m11k5k3k1k2k0k0",
+        "every event": "+00c00k0j00J00k0k0m00M00h00H00t00T00d00e00u00p00v00k0k0k0k0",
+        "leave before the answer": "+00c00k0j00v00k0",
+        "lost and answered": "+00c00k0m00j00x0k0k0",
+        "over the rate for long": "c00k0" + "p00p00p00p00p00p00p00p002" * 14,
+        "presence before arrival": "c00p00k0p00c10p10",
+        "rate limited": "c00k0p00p00p00p00p00p00p00p00p00p00p00p00p00",
+        "refused": "c00n00j00n01m00n00h00n00t00n00d00n00",
+        "removed before the answer": "+00c00k0j00-00K0",
+        "removed with two devices": "+00c00c20k0k0j00j20k0k0t00-00",
+        "restored": "+00r003k0k0k0m00k0",
+        "restored and lost": "+00r003x0k0k0",
+        "restored and not certain": "+00r007n00k0k0k0k0",
+        "restored and removed": "+00r001-00K0k0",
+        "restored not a member": "r001k0k0",
+        "restored too late": "+00r003b0k0k0k0k0",
+        "restored without rooms": "r000k0",
+        "the second is lost": "+00c00m00M00l0c01x0k0k0k0k0",
+        "token expires": "C00k0j007p00",
+        "too many rooms": "+00+10+20c00k0j00j01j02k0k0",
+        "two forms of a room": "+30c00k0j03j04k0k0v04",
+        "typing and gone": "+00c00k0j00k0t00x0",
+        "typing stops by itself": "+00c00k0j00k0t00 6 6t003t003t00",
+        "typing without having joined": "+00c00k0t00k0-00",
+    }
+    for script in scripts.values():
+        yield script.encode()
+
+
+def session():
+    scripts = {
+        "client closes": "4psp c.gfgf",
+        "client closes the websocket": "4wsXsf",
+        "client closes while a poll is held": "4pgpc.",
+        "close and nobody polls": "4pssz5t",
+        "close with a poll to come": "4psszgfgf",
+        "heartbeat": "4pdgfnp.dnd",
+        "heartbeat v3": "3pig9",
+        "late timers": "4pLnLoL",
+        "ping in revision 4": "4wI",
+        "poll aborted": "4psgG",
+        "polling": "4psgfsgfgsf",
+        "pong flood": "4wNNNdNNN8dN",
+        "pong in revision 3": "3pn",
+        "post aborted": "4pp!",
+        "post read after the upgrade": "4ppoRUm.sf",
+        "probe dropped and another": "4poMoRXoRUsf",
+        "slow websocket": "4wssssFFsFzFFF",
+        "two polls": "4pgg",
+        "two posts": "4ppp",
+        "upgrade": "4pgsfoRgffsUsf",
+        "upgrade before the probe": "4poUsgf",
+        "upgrade never finished": "4poR6tgsf",
+        "upgrade v3": "3pgsfoRgffsUsfI",
+        "upgrade while a poll is held": "4pgoRUsf",
+        "upgrade while closing": "4psoRzUf",
+        "websocket": "4wsfMsfdNfBf",
+    }
+    for script in scripts.values():
+        yield script.encode()
+
+
+TARGETS = [chat_app, chat_command, engineio_packet, handshake_query, jwt, msgpack, payload_v3, payload_v4, session, socketio_decode, socketio_round_trip, websocket_frames]
 
 for target in TARGETS:
     folder = ROOT / target.__name__
