@@ -1,6 +1,6 @@
 # What can be done with this repository. `make run` needs a Rust toolchain and a C compiler; `make test` says what else.
 
-.PHONY: run test lint fmt kills faults differential bench bench-quick
+.PHONY: run test lint fmt fuzz kills faults differential bench bench-quick
 
 run: ## build, and start the server in development at http://localhost:3001
 	NODE_ENV=$${NODE_ENV:-development} cargo run --release --locked
@@ -15,6 +15,10 @@ fmt: ## format the code
 	cargo fmt --all
 	cargo fmt --manifest-path benches/fanout/Cargo.toml
 	cargo fmt --manifest-path protocol-tests/rust-client/Cargo.toml
+	cargo fmt --manifest-path fuzz/Cargo.toml
+
+fuzz: ## every fuzz target, TIME=60 seconds each, JOBS at a time (the number of CPUs); TARGETS="a b" chooses (docs/fuzzing.md)
+	scripts/fuzz.sh
 
 kills: ## 200 rounds of killing the server in a burst of messages (about a minute after the build)
 	KILL_ROUNDS=$${KILL_ROUNDS:-200} scripts/test.sh crash.test.mjs

@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use alt_ws::chat::application::{Application, ConnectRequest, Now};
+use alt_ws::chat::application::{Application, ConnectRequest, Departure, Now};
 use alt_ws::chat::effect::{Effect, OutEvent, Outcome};
 use alt_ws::chat::event::Online;
 use alt_ws::config::{Edge, Origins};
@@ -85,7 +85,7 @@ impl Application for Echo {
         }
     }
 
-    fn disconnect(&mut self, socket: SocketKey, _: Now, _: &mut Vec<Effect>) {
+    fn disconnect(&mut self, socket: SocketKey, _: Departure, _: Now, _: &mut Vec<Effect>) {
         self.asked.remove(&socket);
         self.connected.retain(|(_, to, _)| *to != socket);
     }

@@ -5,11 +5,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-$PWD/target}
 
-crates=(Cargo.toml benches/fanout/Cargo.toml protocol-tests/rust-client/Cargo.toml)
+crates=(Cargo.toml benches/fanout/Cargo.toml protocol-tests/rust-client/Cargo.toml fuzz/Cargo.toml)
 for crate in "${crates[@]}"; do
   cargo fmt --all --manifest-path "$crate" --check
 done
 cargo clippy --locked --all-targets -- -D warnings
+cargo clippy --locked --manifest-path fuzz/Cargo.toml --no-default-features --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
 # Licences, sources and what must not be built in. cargo-deny is not built here, which would take as long as the server: its

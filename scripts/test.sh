@@ -22,6 +22,7 @@ need() {
 
 command -v cargo >/dev/null || { echo "missing: cargo (a Rust toolchain, see https://rustup.rs)" >&2; exit 1; }
 need cc gcc
+need c++ g++
 need node nodejs
 need npm npm
 need python3 python3-venv
@@ -41,6 +42,8 @@ fi
 if [ $# -eq 0 ]; then
   cargo test --locked --quiet --all-targets
   cargo test --locked --quiet --doc
+  cargo test --locked --quiet --manifest-path fuzz/Cargo.toml --no-default-features
+  TARGETS='' TIME=10 JOBS=2 scripts/fuzz.sh
 fi
 cargo build --locked --quiet --release --bin alt-ws --example conformance --example decode
 target=${CARGO_TARGET_DIR:-$PWD/target}

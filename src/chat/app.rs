@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::application::{Application, ConnectRequest, Now};
+use super::application::{Application, ConnectRequest, Departure, Now};
 use super::command::{self, Command, Context, Limits, Send};
 use super::deadlines::{Deadlines, Entry};
 use super::effect::{
@@ -60,8 +60,6 @@ struct Socket {
     rooms: Vec<RoomId>,
     /// The requests by which it asked to be let into rooms.
     joining: Vec<u64>,
-    /// Requests up to this number are not its own: somebody else may have been connected here before.
-    admitted_after: u64,
     typing: Typing,
     limiter: Limiter,
     /// Whether presence counts this socket: from the moment the user's conversations are known.
@@ -166,6 +164,12 @@ impl Chat {
         }
     }
 
+    /// How many requests wait for the store.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.requests.len()
+    }
+
     fn store(&mut self, call: Call, kind: PendingKind, body: RecordBody, out: &mut Vec<Effect>) -> u64 {
         let socket = call.socket;
         let request = self.requests.begin(call, kind);
@@ -174,15 +178,13 @@ impl Chat {
     }
 
     fn committed(&mut self, pending: Pending, committed: Committed, online: &Online, now: Now, out: &mut Vec<Effect>) {
-        let Pending { number, call, kind } = pending;
+        let Pending { number, call, kind, .. } = pending;
         match committed {
             Committed::Message { message, .. } => call.sent(&message, out),
             Committed::History { room, page } => call.answer(event::history_ack(&room, &page), out),
             Committed::Receipt(_) => call.done(out),
             Committed::Joined(joined) => match kind {
-                PendingKind::Restore { restoration, wish } => {
-                    self.restored(call.socket, &joined.room, (number, restoration), wish, out);
-                }
+                PendingKind::Restore(wish) => self.restored(call.socket, &joined.room, number, wish, out),
                 PendingKind::Join(wish) => {
                     self.joined(&call, &joined, wish, online, now, out);
                     self.settle_join(call.socket, number, &joined.room, out);
@@ -200,13 +202,11 @@ impl Chat {
     }
 
     fn refused(&mut self, pending: Pending, refusal: Refusal, out: &mut Vec<Effect>) {
-        let Pending { number, call, kind } = pending;
+        let Pending { number, call, kind, .. } = pending;
         let summary = match kind {
             // Without the store nobody's contacts are known, but the user is here all the same.
             PendingKind::Arrival => return self.arrived(call.socket, Vec::new(), out),
-            PendingKind::Restore { restoration, .. } => {
-                return self.not_restored(&call, (number, restoration), refusal, out);
-            }
+            PendingKind::Restore(_) => return self.not_restored(&call, number, refusal, out),
             PendingKind::Join(_) => {
                 if let Some(room) = &call.context.room {
                     self.settle_join(call.socket, number, room, out);
@@ -276,8 +276,12 @@ impl Application for Chat {
     /// The chat asks no client for an acknowledgement, so there is none to wait for.
     fn acknowledged(&mut self, _: SocketKey, _: AckId, _: Event<'_>, _: Now, _: &mut Vec<Effect>) {}
 
-    fn disconnect(&mut self, key: SocketKey, _now: Now, out: &mut Vec<Effect>) {
+    fn disconnect(&mut self, key: SocketKey, departure: Departure, _now: Now, out: &mut Vec<Effect>) {
         let Some(mut socket) = self.sockets.remove(&key) else { return };
+        match departure {
+            Departure::Left => self.requests.outlive(key),
+            Departure::Lost => {}
+        }
         self.restorations.remove(key);
         if let Some(entry) = socket.token_end {
             self.token_ends.remove(entry);
@@ -303,8 +307,8 @@ impl Application for Chat {
 
     fn outcome(&mut self, outcome: Outcome, online: Online, now: Now, out: &mut Vec<Effect>) {
         let Some(pending) = self.requests.end(outcome.origin.request) else { return };
-        if self.sockets.get(&pending.call.socket).is_some_and(|socket| pending.number <= socket.admitted_after) {
-            return self.not_for_this_one(pending, out);
+        if pending.is_outlived {
+            return self.settle_outlived(pending, out);
         }
         match outcome.result {
             Ok(committed) => self.committed(pending, committed, &online, now, out),

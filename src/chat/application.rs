@@ -30,6 +30,17 @@ pub struct ConnectRequest<'a> {
     pub payload: Option<&'a str>,
 }
 
+/// How a socket goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// It left, and its connection goes on: another socket, perhaps another user's, may take its place. Nobody is told any
+    /// more what it had asked for.
+    Left,
+    /// Its connection is over, and nobody takes its place. What it had asked for is still told: the server may keep that
+    /// for whoever comes back.
+    Lost,
+}
+
 /// Connect, event, disconnect; effects out. Calls never block, and never come twice for one thing.
 pub trait Application: 'static {
     /// A socket connected. Its CONNECT packet goes out before the effects.
@@ -53,7 +64,7 @@ pub trait Application: 'static {
     fn acknowledged(&mut self, socket: SocketKey, id: AckId, answer: Event<'_>, now: Now, out: &mut Vec<Effect>);
 
     /// A socket is gone. Nothing can be sent to it any more.
-    fn disconnect(&mut self, socket: SocketKey, now: Now, out: &mut Vec<Effect>);
+    fn disconnect(&mut self, socket: SocketKey, departure: Departure, now: Now, out: &mut Vec<Effect>);
 
     /// The store finished with a record. `online` is who is in the room when the outcome is a join.
     fn outcome(&mut self, outcome: Outcome, online: Online, now: Now, out: &mut Vec<Effect>);

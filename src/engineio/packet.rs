@@ -11,8 +11,7 @@
 //! be a server, and base64 must be base64 (Node's decoder skips what it does not understand).
 
 use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use bytes::Bytes;
 
 use super::error::PacketError;
@@ -32,13 +31,6 @@ pub const MESSAGE: char = '4';
 pub const MESSAGE_BYTE: u8 = 4;
 /// Says nothing; ends a pending poll.
 pub const NOOP: &str = "6";
-
-/// The standard alphabet, with its padding or without; unused bits of the last character must be zero, so that no two
-/// texts mean the same bytes.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// A packet that a client may send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,8 +113,11 @@ impl<'a> ClientPacket<'a> {
     }
 }
 
+/// The standard alphabet, with all of its padding or without any; unused bits of the last character must be zero, so that
+/// but for the padding no two texts mean the same bytes.
 fn decode_base64(text: &str) -> Result<Bytes, PacketError> {
-    BASE64.decode(text).map(Bytes::from).map_err(|_| PacketError::Base64)
+    let engine = if text.ends_with('=') { STANDARD } else { STANDARD_NO_PAD };
+    engine.decode(text).map(Bytes::from).map_err(|_| PacketError::Base64)
 }
 
 #[cfg(test)]
@@ -236,6 +231,8 @@ mod tests {
             ("bAB", PacketError::Base64),
             ("bAA=A", PacketError::Base64),
             ("bAAA==", PacketError::Base64),
+            ("bAA=", PacketError::Base64),
+            ("byA=", PacketError::Base64),
             ("bAQ\nID", PacketError::Base64),
             ("b_-8=", PacketError::Base64),
             ("b=", PacketError::Base64),

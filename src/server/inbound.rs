@@ -13,7 +13,7 @@ use super::core::State;
 use super::gate::ConnectError;
 use super::mailbox::{Aborted, Answer, Call, Request};
 use super::outbox::SharedFrame;
-use crate::chat::application::{Application, Now};
+use crate::chat::application::{Application, Departure, Now};
 use crate::chat::effect::{Committed, Outcome, Refusal};
 use crate::chat::event::Online;
 use crate::engineio::body::{self, Form};
@@ -169,7 +169,7 @@ impl<A: Application> State<A> {
                     connection.standing.leave(namespace);
                 }
                 self.shared.metrics.sockets.decrement();
-                self.app.disconnect(socket(namespace), now, &mut self.effects);
+                self.app.disconnect(socket(namespace), Departure::Left, now, &mut self.effects);
             }
         }
     }
@@ -343,7 +343,7 @@ impl<A: Application> State<A> {
         let Upper::SocketIo(upper) = &connection.upper else { return };
         for namespace in upper.connected() {
             self.shared.metrics.sockets.decrement();
-            self.app.disconnect(SocketKey { connection: key, namespace }, now, &mut self.effects);
+            self.app.disconnect(SocketKey { connection: key, namespace }, Departure::Lost, now, &mut self.effects);
         }
     }
 

@@ -153,7 +153,8 @@ impl<A: Application> State<A> {
         }
     }
 
-    /// The room that an outcome may bring its socket into, to be [noted](Self::log_entrance) if it does.
+    /// The room that an outcome may bring its socket into, to be [noted](Self::log_entrance) if it does. One that outlived
+    /// the socket that asked brings nobody in, whoever has its place: only what the application makes of it counts.
     pub(super) fn entrance(&mut self, outcome: &Outcome) -> Option<(SocketKey, RoomId)> {
         let Ok(Committed::Joined(joined)) = &outcome.result else { return None };
         let socket = outcome.origin.socket;

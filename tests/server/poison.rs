@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use alt_ws::chat::app::Chat;
-use alt_ws::chat::application::{Application, ConnectRequest, Now};
+use alt_ws::chat::application::{Application, ConnectRequest, Departure, Now};
 use alt_ws::chat::effect::{Effect, Origin, Outcome, Record, RecordBody};
 use alt_ws::chat::event::Online;
 use alt_ws::ids::{CoreId, RoomId, SocketKey, UserId};
@@ -73,8 +73,8 @@ impl Application for Delicate {
         self.chat.acknowledged(socket, id, answer, now, out);
     }
 
-    fn disconnect(&mut self, socket: SocketKey, now: Now, out: &mut Vec<Effect>) {
-        self.chat.disconnect(socket, now, out);
+    fn disconnect(&mut self, socket: SocketKey, departure: Departure, now: Now, out: &mut Vec<Effect>) {
+        self.chat.disconnect(socket, departure, now, out);
         assert!(!self.dreaded.contains(&socket), "goodbye again");
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::support::chatter::Chatter;
-use crate::support::raw::{Frame, Polling, Raw, UPGRADE, http, text};
+use crate::support::raw::{Frame, Polling, Raw, UPGRADE, frame, http, text};
 use crate::support::{soon, start, start_with, token};
 
 const RECOVERY: Recovery =
@@ -453,4 +453,52 @@ async fn a_restored_socket_may_do_what_it_could_before() {
     assert_eq!(bob.next("typing:user").await["isTyping"], false);
     let (_, left) = http(address, "GET", "/health", "").await;
     assert!(left.contains("\"sockets\":1"), "{left}");
+}
+
+/// Ann's connection, on which she says something and leaves before the store can have answered; then come the `others`,
+/// each of whom leaves for the next. Returns once the store's answer is on the core, or would be.
+async fn hand_on(address: SocketAddr, others: &[&str], last: &[u8]) -> Visitor {
+    let mut carl = Chatter::join(address, "carl", "r").await;
+    let mut ann = Visitor::join(address, "ann", "r").await;
+    let message = json!(["message:send", {"roomId": "r", "content": "last words", "tempId": 7}]);
+    let mut said = text(&format!("420{message}"));
+    for user in others {
+        said.extend([text("41"), text(&format!("40{}", json!({"token": token(user)})))].concat());
+    }
+    // In one segment, which the core reads at once.
+    ann.raw.write([&said, last].concat()).await;
+    assert_eq!(carl.next("message:new").await["content"], "last words");
+    assert_eq!(carl.ask("room:leave", json!({"roomId": "r"})).await["ok"], true);
+    ann
+}
+
+#[tokio::test]
+async fn a6_whoever_comes_back_is_not_told_what_another_had_asked_for_on_the_same_connection() {
+    const CLOSE: u8 = 0x88;
+    let server = start_with(|settings| (settings.cores, settings.recovery) = (1, Some(RECOVERY)));
+    let mut bob = hand_on(server.address(), &["bob"], &frame(CLOSE, &[])).await;
+    let mut connected = packet(&mut bob.raw).await;
+    while !connected.starts_with("40") {
+        connected = packet(&mut bob.raw).await;
+    }
+    let connected: Value = serde_json::from_str(&connected[2..]).unwrap();
+    let memory = Memory { pid: connected["pid"].as_str().map(str::to_owned), offset: None };
+    let mut bob = Visitor::come(server.address(), "bob", &memory).await;
+    assert_eq!(bob.sid, connected["sid"], "bob is back");
+    let heard = bob.everything_before_joining("another").await;
+    assert!(heard.is_empty(), "{heard:?}");
+}
+
+#[tokio::test]
+async fn a6_nobody_on_a_connection_is_told_what_one_had_asked_for_who_is_gone_with_the_next_one() {
+    let server = start_with(|settings| (settings.cores, settings.recovery) = (1, Some(RECOVERY)));
+    let mut dan = hand_on(server.address(), &["bob"], &text("41")).await;
+    dan.raw.write(text(&format!("40{}", json!({"token": token("dan")})))).await;
+    for user in ["bob", "dan"] {
+        let mut heard = packet(&mut dan.raw).await;
+        while !heard.starts_with("40") {
+            assert!(heard.starts_with("42[\"message:new\"") || heard.starts_with("42[\"user:"), "{user} heard {heard}");
+            heard = packet(&mut dan.raw).await;
+        }
+    }
 }

@@ -29,7 +29,6 @@ impl Chat {
             username: claims.username,
             rooms: Vec::new(),
             joining: Vec::new(),
-            admitted_after: self.requests.latest(),
             typing: Typing::default(),
             limiter: Limiter::new(self.settings.rates, now.instant),
             arrived: false,
@@ -60,8 +59,7 @@ impl Chat {
 
     /// The user's conversations are known.
     pub(super) fn arrived(&mut self, key: SocketKey, mut conversations: Vec<RoomId>, out: &mut Vec<Effect>) {
-        // Whoever left and came back on the same connection meanwhile asked twice, and arrives once.
-        if let Some(socket) = self.sockets.get_mut(&key).filter(|socket| !socket.arrived) {
+        if let Some(socket) = self.sockets.get_mut(&key) {
             socket.arrived = true;
             let lost = std::mem::take(&mut socket.lost);
             conversations.retain(|room| !lost.contains(room));

@@ -96,10 +96,9 @@ impl Chat {
         }
     }
 
-    /// Who asked is gone, and somebody is connected in the same place again, perhaps as another user.
-    pub(super) fn not_for_this_one(&mut self, pending: Pending, out: &mut Vec<Effect>) {
-        let (PendingKind::Join(_) | PendingKind::Restore { .. }, Some(room)) =
-            (pending.kind, pending.call.context.room)
+    /// Who asked has left: only the room still counts it.
+    pub(super) fn settle_outlived(&mut self, pending: Pending, out: &mut Vec<Effect>) {
+        let (PendingKind::Join(_) | PendingKind::Restore(_), Some(room)) = (pending.kind, pending.call.context.room)
         else {
             return;
         };

@@ -19,28 +19,22 @@ use crate::ids::{RoomId, SocketKey};
 #[derive(Debug, Default)]
 pub(super) struct Restorations {
     under_way: HashMap<SocketKey, Restoration>,
-    last: u64,
 }
 
 #[derive(Debug)]
 struct Restoration {
-    /// Its own for ever: an answer to an earlier one of the same socket is not for this one.
-    number: u64,
     awaited: usize,
     /// Whether the store could say of every room so far.
     is_certain: bool,
 }
 
 impl Restorations {
-    fn begin(&mut self, socket: SocketKey, awaited: usize) -> u64 {
-        self.last += 1;
-        self.under_way.insert(socket, Restoration { number: self.last, awaited, is_certain: true });
-        self.last
+    fn begin(&mut self, socket: SocketKey, awaited: usize) {
+        self.under_way.insert(socket, Restoration { awaited, is_certain: true });
     }
 
-    /// The restoration with that number, if it is still under way.
-    fn get(&mut self, socket: SocketKey, number: u64) -> Option<&mut Restoration> {
-        self.under_way.get_mut(&socket).filter(|restoration| restoration.number == number)
+    fn get(&mut self, socket: SocketKey) -> Option<&mut Restoration> {
+        self.under_way.get_mut(&socket)
     }
 
     pub(super) fn remove(&mut self, socket: SocketKey) {
@@ -66,7 +60,7 @@ impl Chat {
         let user = claims.user.clone();
         self.admit(key, claims, now);
         rooms.truncate(self.settings.rooms_per_socket);
-        let restoration = self.restorations.begin(key, rooms.len());
+        self.restorations.begin(key, rooms.len());
         if rooms.is_empty() {
             return self.finish_restoring(key, out);
         }
@@ -77,8 +71,7 @@ impl Chat {
             let context = Context { room: Some(room.clone()), ..Context::default() };
             let call = Call { socket: key, ack: None, context };
             let join = Join { room, user: user.clone(), since: None };
-            let kind = PendingKind::Restore { restoration, wish: Wish::Enter };
-            let request = self.store(call, kind, RecordBody::Join(join), out);
+            let request = self.store(call, PendingKind::Restore(Wish::Enter), RecordBody::Join(join), out);
             if let Some(socket) = self.sockets.get_mut(&key) {
                 socket.joining.push(request);
             }
@@ -86,42 +79,29 @@ impl Chat {
     }
 
     /// The socket may enter, if it is still the one that asked: from here on it is given what goes to the room.
-    pub(super) fn restored(
-        &mut self,
-        key: SocketKey,
-        room: &RoomId,
-        (request, restoration): (u64, u64),
-        wish: Wish,
-        out: &mut Vec<Effect>,
-    ) {
-        if self.restorations.get(key, restoration).is_some()
+    pub(super) fn restored(&mut self, key: SocketKey, room: &RoomId, request: u64, wish: Wish, out: &mut Vec<Effect>) {
+        if self.restorations.get(key).is_some()
             && wish == Wish::Enter
             && let Some(socket) = self.sockets.get_mut(&key)
             && self.rooms.insert(room, key)
         {
             socket.rooms.push(room.clone());
         }
-        self.room_answered(key, room, (request, restoration), out);
+        self.room_answered(key, room, request, out);
     }
 
     /// The socket may not enter, or the store cannot say.
-    pub(super) fn not_restored(&mut self, call: &Call, numbers: (u64, u64), refusal: Refusal, out: &mut Vec<Effect>) {
-        if let Some(restoration) = self.restorations.get(call.socket, numbers.1) {
+    pub(super) fn not_restored(&mut self, call: &Call, request: u64, refusal: Refusal, out: &mut Vec<Effect>) {
+        if let Some(restoration) = self.restorations.get(call.socket) {
             restoration.is_certain &= refusal == Refusal::NotMember;
         }
         if let Some(room) = &call.context.room {
-            self.room_answered(call.socket, room, numbers, out);
+            self.room_answered(call.socket, room, request, out);
         }
     }
 
-    fn room_answered(
-        &mut self,
-        key: SocketKey,
-        room: &RoomId,
-        (request, restoration): (u64, u64),
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(restoration) = self.restorations.get(key, restoration) else {
+    fn room_answered(&mut self, key: SocketKey, room: &RoomId, request: u64, out: &mut Vec<Effect>) {
+        let Some(restoration) = self.restorations.get(key) else {
             // Nobody waits for it any more, but the room still counts it.
             if self.rooms.settle_join(room) == Interest::Ceased {
                 out.push(Effect::Unwatch(room.clone()));

@@ -72,7 +72,7 @@ impl World {
 
     fn disconnect(&mut self, socket: SocketKey) -> Vec<Effect> {
         let mut out = Vec::new();
-        self.chat.disconnect(socket, self.now(), &mut out);
+        self.chat.disconnect(socket, Departure::Left, self.now(), &mut out);
         out
     }
 

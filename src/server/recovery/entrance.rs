@@ -10,7 +10,7 @@ use super::log::{Given, Seeker, Side, What};
 use super::sessions::Ticket;
 use super::{Letter, ROOT};
 use crate::auth::Claims;
-use crate::chat::application::{Application, ConnectRequest, Now};
+use crate::chat::application::{Application, ConnectRequest, Departure, Now};
 use crate::config::limits::{MAX_REPLAYED_BYTES, RESTORE_TIMEOUT};
 use crate::engineio::session::Transport;
 use crate::ids::{ConnectionKey, CoreId, NamespaceId, Offset, PrivateId, RoomId, SocketId, SocketKey, TOKEN_BYTES};
@@ -289,7 +289,8 @@ impl<A: Application> State<A> {
     /// Takes back what was begun for a socket that does not come back after all.
     fn undo(&mut self, key: ConnectionKey, restoring: &Restoring, now: Now) {
         if restoring.began.is_some() {
-            self.app.disconnect(SocketKey { connection: key, namespace: ROOT }, now, &mut self.effects);
+            let socket = SocketKey { connection: key, namespace: ROOT };
+            self.app.disconnect(socket, Departure::Left, now, &mut self.effects);
         }
     }
 

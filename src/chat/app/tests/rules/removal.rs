@@ -97,7 +97,7 @@ fn a6_what_one_user_asked_for_is_not_given_to_the_next_one_on_the_same_connectio
         let record = record.unwrap();
 
         let mut out = Vec::new();
-        house.chats[core].disconnect(socket, now, &mut out);
+        house.chats[core].disconnect(socket, Departure::Left, now, &mut out);
         let claims = Claims { user: UserId::from_text("mallory").unwrap(), username: Arc::from("m"), expires_at: None };
         house.chats[core].connect(socket, ConnectRequest { claims: Some(claims), payload: None }, now, &mut out);
         house.perform(core, out);
@@ -122,6 +122,48 @@ fn a6_what_one_user_asked_for_is_not_given_to_the_next_one_on_the_same_connectio
 }
 
 #[test]
+fn a6_what_one_user_asked_for_is_told_to_nobody_when_the_next_one_is_gone_as_well() {
+    let asked = [EventName::RoomJoin, EventName::MessageSend, EventName::MessageHistory, EventName::TypingStart];
+    for (asked, goes) in asked.into_iter().flat_map(|asked| [(asked, Departure::Left), (asked, Departure::Lost)]) {
+        let mut house = busy_room();
+        house.member("r", "eve");
+        let (core, socket) = house.connect(0, "eve");
+        let raw = payload(asked, "\"r\"");
+        let event = Event { name: asked.as_str().into(), args: Args::from_raw(&raw), attachments: vec![] };
+        let (now, mut out) = (house.now(), Vec::new());
+        house.chats[core].event(socket, event, Some(AckId(1)), now, &mut out);
+        let record = out.iter().find_map(|effect| if let Effect::Store(record) = effect { Some(record) } else { None });
+        let record = record.unwrap().clone();
+        let claims = Claims { user: UserId::from_text("mallory").unwrap(), username: Arc::from("m"), expires_at: None };
+        house.chats[core].disconnect(socket, Departure::Left, now, &mut out);
+        house.chats[core].connect(socket, ConnectRequest { claims: Some(claims), payload: None }, now, &mut out);
+        house.chats[core].disconnect(socket, goes, now, &mut out);
+
+        let (mut out, result) = (Vec::new(), house.answer(&record.body));
+        house.chats[core].outcome(Outcome { origin: record.origin, result }, Online::default(), now, &mut out);
+        assert!(!out.iter().any(|effect| matches!(effect, Effect::Ack { .. } | Effect::Emit { .. })), "{out:?}");
+        house.heard.clear();
+        house.perform(core, out);
+        assert_eq!(house.heard, [], "{asked:?}");
+    }
+}
+
+#[test]
+fn whoever_lost_the_connection_is_still_told_what_they_asked_for() {
+    let mut house = busy_room();
+    let (core, socket) = house.inside(0, "eve", "r");
+    let raw = payload(EventName::MessageSend, "\"r\"");
+    let event = Event { name: "message:send".into(), args: Args::from_raw(&raw), attachments: vec![] };
+    let (now, mut out) = (house.now(), Vec::new());
+    house.chats[core].event(socket, event, None, now, &mut out);
+    house.chats[core].disconnect(socket, Departure::Lost, now, &mut out);
+    house.heard.clear();
+    house.perform(core, out);
+    let (heard, _) = house.heard_by((core, socket));
+    assert_eq!(heard.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["message:ack"], "{heard:?}");
+}
+
+#[test]
 fn a6_a_user_who_comes_on_a_connection_of_another_is_not_shown_to_their_contacts() {
     let mut house = House::new();
     let socket = SocketKey { connection: ConnectionKey { index: 9, generation: 0 }, namespace: NamespaceId(0) };
@@ -130,7 +172,7 @@ fn a6_a_user_who_comes_on_a_connection_of_another_is_not_shown_to_their_contacts
         let claims = Claims { user: UserId::from_text(user).unwrap(), username: Arc::from(user), expires_at: None };
         house.chats[0].connect(socket, ConnectRequest { claims: Some(claims), payload: None }, now, &mut asked);
         if user == "eve" {
-            house.chats[0].disconnect(socket, now, &mut asked);
+            house.chats[0].disconnect(socket, Departure::Left, now, &mut asked);
         }
     }
     let origins =
