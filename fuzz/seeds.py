@@ -82,6 +82,10 @@ def websocket_frames():
         for limit, stream in enumerate(list_of):
             yield bytes([choice, limit % 4, limit * 37 % 256]) + stream
     for choice in [1, 3]:
+        # In the layout of the crate arbitrary: one text of so many bytes in fragments of one, deflated if that may be.
+        for length in [1000, 1024, 1025]:
+            message = b"\x01" + bytes(4) + b"a" * length + b"\x01\x00" + b"mask" + b"\x00\x01"
+            yield bytes([choice, 0, 99]) + message + struct.pack(">H", length)
         yield bytes([choice, 0, 99]) + bytes(range(256))
         yield bytes([choice, 0, 5]) + b"\x01\x01\x00\x02\x00\x01hello\x00there" * 6
 
@@ -109,6 +113,8 @@ def socketio_decode():
         ["0", f'51-["late",{one}]', (4, b"x")],
         ["0", '5999999999999-["a"]'],
         ["0", f'511-["a",{one}]'],
+        ["0", '511-["a",' + ",".join(PLACEHOLDER % num for num in range(11)) + "]"],
+        ["0", '510-["a",' + ",".join(PLACEHOLDER % num for num in range(10)) + "]", *[b"x"] * 10],
         ["0", '50-["a"]'],
         ["0", f'51-["a",{one}]', '2["b"]'],
         ["0", b"x"],
