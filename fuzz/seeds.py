@@ -163,6 +163,7 @@ def msgpack():
         yield argument + bytes.fromhex(value)
     yield argument + b"\x91" * 31 + b"\x90"
     yield argument + b"\x91" * 32 + b"\x90"
+    yield argument + b"\x91" * 30 + b"\xc4\x01x"
 
 
 EVENTS = ["room:join", "room:leave", "message:send", "message:history", "message:delivered", "message:read", "typing:start", "typing:stop", "presence:update"]
