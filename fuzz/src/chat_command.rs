@@ -64,7 +64,7 @@ fn check_command(name: &str, command: &Command, context: &Context, argument: &st
     let room = field("roomId").or(field("conversationId"));
     let names = |id: &str| match room {
         Some(Value::String(text)) => text == id,
-        Some(number) => number.to_string() == id,
+        Some(number) => number.as_i64().is_some_and(|number| id == format!("{number}")),
         None => object.is_none(),
     };
     match command {

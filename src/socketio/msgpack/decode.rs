@@ -125,8 +125,11 @@ impl<'a> Transcriber<'a> {
                 None => self.json.extend_from_slice(b"null"),
             },
             Token::Text(text) => self.text(text),
+            // Binary becomes a placeholder, which is an object too.
+            Token::Binary(_) | Token::Array(_) | Token::Map(_) if depth > MAX_DEPTH => {
+                return Err(DecodeError::TooDeep);
+            }
             Token::Binary(data) => self.attachment(data)?,
-            Token::Array(_) | Token::Map(_) if depth > MAX_DEPTH => return Err(DecodeError::TooDeep),
             Token::Array(count) => self.array(count, depth)?,
             Token::Map(count) => self.map(count, depth)?,
         }

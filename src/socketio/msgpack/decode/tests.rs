@@ -257,6 +257,14 @@ fn s13_nesting_is_bounded_for_arrays_and_maps() {
 }
 
 #[test]
+fn s13_an_attachment_nests_as_deep_as_the_placeholder_that_it_becomes() {
+    let nested = |arrays: usize| [&b"\x91".repeat(arrays)[..], b"\xc4\x01x"].concat();
+    // The list of the event is the first level, the placeholder the last.
+    assert!(argument(&nested(MAX_DEPTH - 2)).is_ok());
+    assert_eq!(argument(&nested(MAX_DEPTH - 1)), Err(TooDeep));
+}
+
+#[test]
 fn s1_attachments_are_bounded_in_number_and_bytes() {
     let binaries = |count: usize, header: &[u8]| argument(&[header, &b"\xc4\x01x".repeat(count)].concat());
     assert!(binaries(MAX_ATTACHMENTS, b"\x9a").is_ok());
