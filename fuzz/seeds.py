@@ -60,6 +60,7 @@ def websocket_frames():
             frame(0x88, struct.pack(">H", 1000) + b"bye") + frame(0x81, b"late"),
             frame(0x88, b""),
             frame(0x88, b"\x03"),
+            frame(0x88, struct.pack(">H", 1005)),
             frame(0x81, b"\xc3\x28"),
             frame(0x01, b"\xe2\x82") + frame(0x80, b"\xac"),
             frame(0x81, b"x" * 126),
@@ -79,9 +80,15 @@ def websocket_frames():
         ],
     }
     for choice, list_of in streams.items():
-        for limit, stream in enumerate(list_of):
-            yield bytes([choice, limit % 4, limit * 37 % 256]) + stream
+        for at, stream in enumerate(list_of):
+            yield bytes([choice, at % 4, at * 37 % 256]) + stream
+            # Whatever its length, it may pass.
+            yield bytes([choice, 3, at]) + stream
     for choice in [1, 3]:
+        # In the layout of the crate arbitrary: one text of so many bytes in fragments of one, deflated if that may be.
+        for length in [1000, 1024, 1025]:
+            message = b"\x01" + bytes(4) + b"a" * length + b"\x01\x00" + b"mask" + b"\x00\x01"
+            yield bytes([choice, 0, 99]) + message + struct.pack(">H", length)
         yield bytes([choice, 0, 99]) + bytes(range(256))
         yield bytes([choice, 0, 5]) + b"\x01\x01\x00\x02\x00\x01hello\x00there" * 6
 
@@ -107,8 +114,11 @@ def socketio_decode():
         ["0", f'51-["baz",{one}]', b"\x01", f'52-["baz",{two},{{"a":{one}}}]', b"\x01", b"\x02"],
         ["0", f'61-15["bar",{one}]', b"", f"61-[{one}]", b"x"],
         ["0", f'51-["late",{one}]', (4, b"x")],
+        ["0", f'51-["twice",{one},{one}]', b"x"],
         ["0", '5999999999999-["a"]'],
         ["0", f'511-["a",{one}]'],
+        ["0", '511-["a",' + ",".join(PLACEHOLDER % num for num in range(11)) + "]"],
+        ["0", '510-["a",' + ",".join(PLACEHOLDER % num for num in range(10)) + "]", *[b"x"] * 10],
         ["0", '50-["a"]'],
         ["0", f'51-["a",{one}]', '2["b"]'],
         ["0", b"x"],
@@ -149,7 +159,7 @@ def msgpack():
     ]:
         yield bytes.fromhex(message)
     argument = b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92\xa1e"
-    for value in ["d40000", "d7000000000000000000", "d700ffffffffffffffff", "c7030001ff00", "cb7ff8000000000000", "cb44b52d02c7e14af6", "ca3f800000", "cfffffffffffffffff", "d38000000000000000", "d9026869", "dc000190", "df00000000", "82a16101a162d40000", "81ac5f706c616365686f6c646572c3"]:
+    for value in ["d40000", "d7000000000000000000", "d700ffffffffffffffff", "c7030001ff00", "cb7ff8000000000000", "cb44b52d02c7e14af6", "ca3f800000", "cfffffffffffffffff", "d38000000000000000", "d1ff00", "d2ffff0000", "d080", "81a162d1fe00", "82a16101a16102", "d9026869", "dc000190", "df00000000", "82a16101a162d40000", "81ac5f706c616365686f6c646572c3"]:
         yield argument + bytes.fromhex(value)
     yield argument + b"\x91" * 31 + b"\x90"
     yield argument + b"\x91" * 32 + b"\x90"
@@ -195,11 +205,11 @@ def jwt():
     yield b"\x00" + message + b"."
     yield b"\x04" + good
     yield b"\x00" + segment(b'{"alg":"none"}') + b"." + segment(claims) + b"."
-    for claims in [claims, b'{"sub":"auth0|5f","exp":1699999995}', b'{"id":7,"nbf":1700000006}', b'{"userId":null,"id":"x","exp":"never"}', b'{"userId":1,"userId":2}', b'{"id":5,"exp":1e300,"username":""}', b'{"id":5,"iat":null}', b"[1]"]:
+    for claims in [claims, b'{"sub":"auth0|5f","exp":1699999995}', b'{"id":7,"nbf":1700000006}', b'{"userId":null,"id":"x","exp":"never"}', b'{"userId":1,"userId":2}', b'{"userId":"42","id":1,"sub":"s"}', b'{"id":5,"exp":1e300,"username":""}', b'{"id":5,"iat":null}', b"[1]"]:
         for choice in [0x01, 0x11]:
             yield bytes([choice]) + header + b"\x00" + claims
     for other in [b'{"alg":"none"}', b'{"alg":"HS256","crit":[]}', b'{"alg":["HS256"]}', b'{"alg":"HS256","kid":"../../dev/null"}']:
-        yield b"\x01" + other + b"\x00" + claims
+        yield b"\x01" + other + b"\x00" + b'{"userId":42}'
     for key in range(4):
         choice = bytes([2 | key << 2])
         yield choice

@@ -68,3 +68,22 @@ pub fn is_alike(one: &Value, other: &Value) -> bool {
         _ => one == other,
     }
 }
+
+/// Whether serde_json leaves something out when it makes values of a list.
+pub fn has_repeated_members(list: &str) -> bool {
+    let members = |json: &str| {
+        let (mut count, mut is_string) = (0, false);
+        let mut characters = json.chars();
+        while let Some(character) = characters.next() {
+            match character {
+                '\\' if is_string => drop(characters.next()),
+                '"' => is_string = !is_string,
+                ':' if !is_string => count += 1,
+                _ => {}
+            }
+        }
+        count
+    };
+    let array = format!("[{list}]");
+    serde_json::from_str::<Value>(&array).is_ok_and(|value| members(&value.to_string()) != members(&array))
+}

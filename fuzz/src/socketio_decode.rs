@@ -77,7 +77,7 @@ fn run<'i>(parser: Parser, revision: Revision, messages: &[Message<'i>], mut now
             connection.text(text, now, NAMESPACES)
         };
         let attachments = match parser {
-            Parser::Json => view.owe(message, &verdict),
+            Parser::Json => view.owe(message, &verdict, now),
             Parser::MsgPack => {
                 assert!(message.is_binary || verdict.is_err(), "a text where all is binary");
                 match &verdict {
@@ -108,19 +108,20 @@ struct View {
     joined: BTreeSet<NamespaceId>,
     has_joined: bool,
     connects: usize,
-    /// Attachments that a header announced, and those that came.
-    owed: Option<(usize, usize)>,
+    /// Attachments that a header announced, those that came, and until when they may.
+    owed: Option<(usize, usize, Instant)>,
 }
 
 impl View {
     /// Returns how many attachments the packet has that this message completes.
-    fn owe(&mut self, message: &Message<'_>, verdict: &Verdict<'_>) -> usize {
+    fn owe(&mut self, message: &Message<'_>, verdict: &Verdict<'_>, now: Instant) -> usize {
         match (self.owed.take(), message.is_binary) {
             (None, true) => assert!(verdict.is_err(), "an attachment of nothing"),
             (Some(_), false) => assert!(verdict.is_err(), "a text where an attachment was due"),
-            (Some((expected, came)), true) => match verdict {
+            (Some((_, _, until)), true) if now >= until => assert!(verdict.is_err(), "an attachment that is late"),
+            (Some((expected, came, until)), true) => match verdict {
                 Err(_) => {}
-                Ok(None) if came + 1 < expected => self.owed = Some((expected, came + 1)),
+                Ok(None) if came + 1 < expected => self.owed = Some((expected, came + 1, until)),
                 // An ack without an id is ignored.
                 Ok(_) => {
                     assert_eq!(came + 1, expected);
@@ -134,7 +135,7 @@ impl View {
                     let expected = str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
                     let expected = expected.expect("a number of attachments");
                     assert!((1..=MAX_ATTACHMENTS).contains(&expected), "{expected} attachments are waited for");
-                    self.owed = Some((expected, 0));
+                    self.owed = Some((expected, 0, now + ATTACHMENTS_TIMEOUT));
                 }
             }
             (None, false) => {}
@@ -192,7 +193,7 @@ impl View {
         // A clock runs for what is owed and for nothing else.
         match (connection.deadline(), self.owed, self.has_joined) {
             (None, None, true) => {}
-            (Some(deadline), Some(_), _) => assert!(deadline <= now + ATTACHMENTS_TIMEOUT),
+            (Some(deadline), Some((_, _, until)), _) => assert_eq!(deadline, until),
             (Some(deadline), None, false) => assert!(deadline > now + ATTACHMENTS_TIMEOUT),
             (deadline, owed, joined) => panic!("{deadline:?} for {owed:?}, joined: {joined}"),
         }
@@ -216,25 +217,6 @@ fn check_args(args: &Args<'_>, attachments: &[Bytes], expected: usize) {
     {
         let named: Vec<_> = (0..attachments.len() as u64).map(Some).collect();
         let found = json::placeholders(&value);
-        assert!(found == named || has_repeated_members(args.raw()), "{found:?} for {expected} attachments");
+        assert!(found == named || json::has_repeated_members(args.raw()), "{found:?} for {expected} attachments");
     }
-}
-
-/// Whether serde_json leaves something out when it makes values of a list.
-fn has_repeated_members(list: &str) -> bool {
-    let members = |json: &str| {
-        let (mut count, mut is_string) = (0, false);
-        let mut characters = json.chars();
-        while let Some(character) = characters.next() {
-            match character {
-                '\\' if is_string => drop(characters.next()),
-                '"' => is_string = !is_string,
-                ':' if !is_string => count += 1,
-                _ => {}
-            }
-        }
-        count
-    };
-    let array = format!("[{list}]");
-    serde_json::from_str::<Value>(&array).is_ok_and(|value| members(&value.to_string()) != members(&array))
 }

@@ -19,7 +19,7 @@ pub fn check(input: &[u8]) {
     let (deflates, limit) = (choice & 2 != 0, LIMITS[usize::from(limit % 4)]);
     if choice & 1 == 0 {
         check_bytes(data, limit, deflates, *cut);
-    } else if let Ok(messages) = Vec::<Message>::arbitrary_take_rest(Unstructured::new(data)) {
+    } else if let Ok(messages) = Vec::<Message<'_>>::arbitrary_take_rest(Unstructured::new(data)) {
         check_messages(&messages, deflates, *cut);
     }
     check_written(data);
@@ -118,11 +118,11 @@ fn check_bytes(stream: &[u8], limit: usize, deflates: bool, cut: u8) {
 
 /// What a client sends, with how it is cut into fragments.
 #[derive(Arbitrary, Debug)]
-enum Message {
-    Text { text: String, fragments: Fragments },
-    Binary { bytes: Vec<u8>, fragments: Fragments },
-    Ping { payload: Vec<u8>, mask: [u8; 4] },
-    Pong { payload: Vec<u8>, mask: [u8; 4] },
+enum Message<'a> {
+    Text { text: &'a str, fragments: Fragments },
+    Binary { bytes: &'a [u8], fragments: Fragments },
+    Ping { payload: &'a [u8], mask: [u8; 4] },
+    Pong { payload: &'a [u8], mask: [u8; 4] },
 }
 
 #[derive(Arbitrary, Debug)]
@@ -135,17 +135,17 @@ struct Fragments {
     deflated: bool,
 }
 
-fn check_messages(messages: &[Message], deflates: bool, cut: u8) {
+fn check_messages(messages: &[Message<'_>], deflates: bool, cut: u8) {
     let (mut stream, mut expected, mut most_fragments) = (Vec::new(), Vec::new(), 0);
     for message in messages {
         match message {
             Message::Text { text, fragments } => {
-                let frame = Frame::Text(text.clone().into());
+                let frame = Frame::Text((*text).to_owned().into());
                 let count = write_message(&mut stream, &mut expected, 1, text.as_bytes(), fragments, deflates, frame);
                 most_fragments = most_fragments.max(count);
             }
             Message::Binary { bytes, fragments } => {
-                let frame = Frame::Binary(bytes.clone().into());
+                let frame = Frame::Binary(bytes.to_vec().into());
                 let count = write_message(&mut stream, &mut expected, 2, bytes, fragments, deflates, frame);
                 most_fragments = most_fragments.max(count);
             }
