@@ -56,6 +56,7 @@ impl World {
             Effect::Restored { socket, is_certain } => {
                 let visit = self.hearer(socket, cause);
                 assert_eq!(self.people.visits[visit].state, State::Restoring, "restored once");
+                assert_eq!(is_certain, !self.people.visits[visit].is_in_doubt);
                 if is_certain {
                     self.people.visits[visit].state = State::Here;
                 } else {

@@ -29,6 +29,8 @@ pub(super) struct Visit {
     pub(super) user: UserId,
     pub(super) state: State,
     pub(super) has_arrived: bool,
+    /// Coming back, and of one of its rooms the store could not say.
+    pub(super) is_in_doubt: bool,
     /// Where others see it typing.
     pub(super) typing: HashSet<RoomId>,
     /// Ids under which it waits for an answer.
@@ -69,6 +71,7 @@ impl People {
             user,
             state,
             has_arrived: false,
+            is_in_doubt: false,
             typing: HashSet::new(),
             asked: HashSet::new(),
             last_ack: 0,

@@ -246,6 +246,9 @@ impl World {
         }
         let asked = self.store.waiting.remove(which % self.store.waiting.len());
         let outcome = Outcome { origin: asked.record.origin, result: result(&self.store, &asked) };
+        let visit = &mut self.people.visits[asked.visit];
+        let is_unsure = outcome.result.as_ref().is_err_and(|refusal| *refusal != Refusal::NotMember);
+        visit.is_in_doubt |= visit.state == State::Restoring && is_unsure;
         self.last_outcome = Some(outcome.clone());
         let (now, mut out) = (self.now(), Vec::new());
         self.chat.outcome(outcome, Online::default(), now, &mut out);
