@@ -37,8 +37,9 @@ pub(crate) struct Connection {
     pub(crate) websocket: Option<WebSocket>,
     /// The handshake's `Authorization` header, until a CONNECT was accepted.
     pub(crate) authorization: Option<Box<str>>,
-    /// Its place among those who have not said yet who they are, until a CONNECT was accepted.
-    pub(crate) newcomer: Option<Newcomer>,
+    /// Its place among those who have not said yet who they are, until a CONNECT was accepted. Boxed, because for most of
+    /// its life a connection has none.
+    pub(crate) newcomer: Option<Box<Newcomer>>,
     /// The users that it is counted for, by namespace.
     pub(crate) places: Places,
     /// When the timer table has this connection next.

@@ -45,7 +45,7 @@ impl<A: Application> State<A> {
             websocket: None,
             authorization,
             // An echo never says who it is.
-            newcomer: (!is_echo).then_some(newcomer),
+            newcomer: (!is_echo).then(|| Box::new(newcomer)),
             places: Default::default(),
             scheduled: None,
             is_dirty: false,
