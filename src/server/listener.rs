@@ -5,7 +5,7 @@
 use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -29,6 +29,9 @@ const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
 /// After a failed accept (no descriptors left, most likely) it is tried again this much later.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// The log says it once in this time: while descriptors are short it fails ten times a second, or works now and then.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// One listening socket per core. The first is bound without sharing, so that a port that somebody else uses is an
 /// error and not half of the connections lost to them.
@@ -66,6 +69,7 @@ pub(crate) async fn accept<A: Application>(
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
+    let mut complained = None::<Instant>;
     let mut is_failing = false;
     loop {
         let accepted = tokio::select! {
@@ -85,9 +89,10 @@ pub(crate) async fn accept<A: Application>(
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 core.shared().metrics.accept_errors.increment();
-                // Said once: ten lines a second of the same would fill the disk while descriptors are short.
-                if !std::mem::replace(&mut is_failing, true) {
-                    tracing::warn!(%error, "accepting a connection failed; trying again, silently until it works");
+                if complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
+                    tracing::warn!(%error, "accepting a connection failed; trying again");
+                    complained = Some(Instant::now());
+                    is_failing = true;
                 }
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
@@ -125,7 +130,8 @@ fn serve<A: Application>(core: &Core<A>, stream: TcpStream, address: SocketAddr)
 /// Which of our limits, or of HTTP's rules, ended a connection; `None` when the client did.
 fn refusal(error: &hyper::Error) -> Option<&'static str> {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-    if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut) {
+    // The kernel's own timeout, of a client that has vanished, has a number.
+    if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut && cause.raw_os_error().is_none()) {
         Some("answer_late")
     } else if error.is_timeout() {
         Some("head_late_or_idle")
