@@ -64,7 +64,7 @@ fn check_command(name: &str, command: &Command, context: &Context, argument: &st
     let room = field("roomId").or(field("conversationId"));
     let names = |id: &str| match room {
         Some(Value::String(text)) => text == id,
-        Some(number) => number.as_i64().is_some_and(|number| id == format!("{number}")),
+        Some(number) => number.as_i64().map(|number| number.to_string()).as_deref() == Some(id),
         None => object.is_none(),
     };
     match command {

@@ -22,7 +22,13 @@ pub const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 /// without a user costs memory and can be opened by anybody.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the head of an HTTP request may take (slowloris); then the connection is closed.
+/// The most sessions of one core that have been opened and not said yet who they are. When thousands lose their
+/// connection at once and come back at once, the core takes so many of them at a time and asks the others to come again in a
+/// second: enough to keep it busy, few enough that those who are in notice nothing, and a bound on what strangers can hold.
+pub const MAX_NEWCOMERS: u32 = 1024;
+
+/// How long the head of an HTTP request may take (slowloris), counted from the end of the request before it, so that it is
+/// also how long a connection may be idle; then it is closed.
 pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most bytes in the head of an HTTP request, Node's default; a longer one is answered 431.
@@ -30,6 +36,10 @@ pub const MAX_HTTP_HEADER_BYTES: usize = 16 * 1024;
 
 /// How long the body of a request may take: [`MAX_PAYLOAD`] at a slow phone's 33 KB/s.
 pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client may take to receive its HTTP answer, from the moment at which the kernel holds no more of it; then the
+/// connection is reset. What stands still beyond it is at most [`MAX_PAYLOAD`], so it is as patient as the timeout of bodies.
+pub const HTTP_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The most bytes waiting for one client. Volatile frames go first; then the client is disconnected as too slow.
 pub const MAX_OUTBOX_BYTES: usize = 1024 * 1024;

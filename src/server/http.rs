@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::Body as _;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode, Version, body};
 
@@ -16,10 +17,13 @@ use super::admission::AddressPass;
 use super::compression::Coding;
 use super::core::{Core, Shared};
 use super::forwarded::{self, Client};
+use super::metrics::page;
+use super::newcomers::{Crowded, Newcomer};
+use super::patience::Patience;
 use super::recovery::{Standing, takes_offsets};
 use super::settings::Protocol;
 use super::websocket::{Handshake, Upgraded};
-use super::{cookie, cors, health, playground, polling, websocket};
+use super::{ambiguity, cookie, cors, health, playground, polling, websocket};
 use crate::chat::application::Application;
 use crate::engineio::deflate;
 use crate::engineio::error::HandshakeError;
@@ -51,15 +55,22 @@ pub(crate) async fn answer<A: Application>(
         request.headers().get_all(name).iter().map(HeaderValue::as_bytes)
     });
     let wants_upgrade = request.headers().contains_key(header::UPGRADE);
+    let has_body = !request.body().is_end_stream();
+    let is_ambiguous = ambiguity::is_ambiguous(request.method(), request.headers(), has_body);
     let mut response = match peer.on_behalf_of(&client, &shared) {
+        _ if is_ambiguous => {
+            shared.metrics.http_refused.increment("ambiguous");
+            json(StatusCode::BAD_REQUEST, "{\"message\":\"It is not clear where the request ends\"}".to_owned())
+        }
         _ if request.method() == Method::OPTIONS => verdict.preflight(request.headers()),
         Some(peer) => route(core, peer, request, &client, verdict.is_allowed).await,
         None => {
             tracing::debug!(address = %client.address, "too many connections of one address, through a proxy");
+            shared.metrics.http_refused.increment("address");
             too_many()
         }
     };
-    if wants_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if is_ambiguous || wants_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // What follows may be frames for all we know, or what a proxy takes for frames: it is not for us to read.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -89,6 +100,9 @@ async fn route<A: Application>(
         "/livez" => health::livez(),
         "/readyz" => health::readyz(&shared),
         "/" => playground::root(&shared),
+        "/metrics" if is_read && page::may_see(shared.settings.edge.metrics, client.address, request.headers()) => {
+            page::answer(&shared).await
+        }
         "/dev/token" if is_read => playground::token(&shared, request.uri().query().unwrap_or_default()),
         _ => json(StatusCode::NOT_FOUND, "{\"message\":\"Not found\"}".to_owned()),
     }
@@ -110,25 +124,37 @@ async fn engine<A: Application>(
         polling::exists(&core, sid, query).await?;
     }
     let dialect = query.admit(request.method().as_str(), is_upgrade, core.shared().settings.allow_eio3)?;
-    if query.sid.is_none() && core.shared().phase.is_draining() {
-        return Ok(come_back());
-    }
+    let caller = match query.sid {
+        Some(sid) => Caller::Known(sid),
+        None if core.shared().phase.is_draining() => {
+            core.shared().metrics.handshakes_refused.increment("draining");
+            return Ok(come_back("The server is stopping"));
+        }
+        None => match core.shared().newcomers.admit(core.id(), forwarded::counted_as(peer.address)) {
+            Ok(newcomer) => Caller::New(newcomer),
+            Err(crowded) => {
+                core.shared().metrics.handshakes_refused.increment(crowded.as_str());
+                return Ok(crowded.response());
+            }
+        },
+    };
     if is_upgrade {
-        return upgrade(core, peer, request, (query.sid, dialect), is_echo, client.is_secure, is_allowed);
+        return upgrade(core, peer, request, (caller, dialect), is_echo, client.is_secure, is_allowed);
     }
-    match (query.sid, request.method()) {
-        (None, _) => {
+    match (caller, request.method()) {
+        (Caller::New(newcomer), _) => {
             let sid = polling::new_session_id(core.id())?;
             let authorization = authorization(request.headers());
             let standing = standing(core.shared(), &request);
-            let mut response = polling::begin(&core, Handshake { sid, dialect, is_echo, authorization, standing })?;
+            let handshake = Handshake { sid, dialect, is_echo, authorization, standing, newcomer };
+            let mut response = polling::begin(&core, handshake)?;
             // A page that may not read the answer is not to leave a cookie behind either.
             let name = core.shared().settings.edge.cookie_name.as_ref().filter(|_| is_allowed);
             cookie::set(response.headers_mut(), name, sid, client.is_secure);
             Ok(response)
         }
-        (Some(sid), &Method::GET) => polling::poll(&core, sid, Coding::choose(request.headers())).await,
-        (Some(sid), &Method::POST) => polling::post(&core, sid, dialect.revision(), request).await,
+        (Caller::Known(sid), &Method::GET) => polling::poll(&core, sid, Coding::choose(request.headers())).await,
+        (Caller::Known(sid), &Method::POST) => polling::post(&core, sid, dialect.revision(), request).await,
         _ => Err(HandshakeError::BadRequest),
     }
 }
@@ -137,7 +163,7 @@ fn upgrade<A: Application>(
     core: Core<A>,
     peer: Peer,
     mut request: Request<body::Incoming>,
-    (sid, dialect): (Option<SessionId>, Dialect),
+    (caller, dialect): (Caller, Dialect),
     is_echo: bool,
     is_secure: bool,
     is_allowed: bool,
@@ -161,23 +187,25 @@ fn upgrade<A: Application>(
         .map_err(|_| HandshakeError::BadRequest)?;
     let deflates = core.shared().settings.edge.deflate && deflate::is_offered(values("sec-websocket-extensions"));
     let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
-    let begin = match sid {
-        Some(sid) => Begin::Probe(sid),
-        None => {
+    let begin = match caller {
+        Caller::Known(sid) => Begin::Probe(sid),
+        Caller::New(newcomer) => {
             let sid = polling::new_session_id(core.id())?;
             let name = core.shared().settings.edge.cookie_name.as_ref();
             cookie::set(response.headers_mut(), name, sid, is_secure);
             let standing = standing(core.shared(), &request);
-            Begin::Session(Handshake { sid, dialect, is_echo, authorization: authorization(headers), standing })
+            let authorization = authorization(headers);
+            Begin::Session(Handshake { sid, dialect, is_echo, authorization, standing, newcomer })
         }
     };
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::task::spawn_local(async move {
         // A client that goes away in the middle of its upgrade is no news.
         let Ok(upgraded) = upgraded.await else { return };
-        let Ok(parts) = upgraded.downcast::<hyper_util::rt::TokioIo<tokio::net::TcpStream>>() else { return };
+        let Ok(parts) = upgraded.downcast::<hyper_util::rt::TokioIo<Patience>>() else { return };
         let Some(pass) = peer.take() else { return };
-        let upgraded = Upgraded { stream: parts.io.into_inner(), read_ahead: parts.read_buf, pass, deflates };
+        let upgraded =
+            Upgraded { stream: parts.io.into_inner().into_inner(), read_ahead: parts.read_buf, pass, deflates };
         match begin {
             Begin::Session(handshake) => websocket::begin(&core, upgraded, handshake),
             Begin::Probe(sid) => websocket::probe(&core, sid, upgraded),
@@ -191,6 +219,13 @@ fn upgrade<A: Application>(
         headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(deflate::AGREED));
     }
     Ok(response)
+}
+
+/// Who asks for something at an Engine.IO path.
+enum Caller {
+    /// Somebody without a session, who has been given a place for one.
+    New(Newcomer),
+    Known(SessionId),
 }
 
 /// What an upgraded connection is for.
@@ -254,11 +289,23 @@ fn too_many() -> Response {
     response
 }
 
-/// The server is stopping: another one, or this one started anew, will take the client.
-fn come_back() -> Response {
-    let mut response = json(StatusCode::SERVICE_UNAVAILABLE, "{\"message\":\"The server is stopping\"}".to_owned());
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+/// Not now, but soon: this server, or the one that takes its place when it is stopping.
+fn come_back(why: &'static str) -> Response {
+    let mut response = json(StatusCode::SERVICE_UNAVAILABLE, format!("{{\"message\":\"{why}\"}}"));
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    // Kept open, it would take a descriptor from those who get in.
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+impl Crowded {
+    fn response(self) -> Response {
+        come_back(match self {
+            Self::Core => "Too many clients are connecting",
+            Self::Address => "Too many clients of one address are connecting",
+        })
+    }
 }
 
 /// An answer with a JSON body, which no browser may take for anything else.

@@ -7,6 +7,7 @@
 //! lost connections may come back for.
 
 mod admission;
+mod ambiguity;
 mod bundle;
 mod compression;
 mod connections;
@@ -23,10 +24,12 @@ mod inbound;
 mod listener;
 mod mailbox;
 mod metrics;
+mod newcomers;
 mod opening;
 mod outbound;
 pub mod outbox;
 mod pacing;
+mod patience;
 mod playground;
 mod polling;
 mod presence;

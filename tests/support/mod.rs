@@ -4,6 +4,7 @@ pub(crate) mod chatter;
 pub(crate) mod raw;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alt_ws::auth::{self, Keys};
@@ -14,7 +15,7 @@ use alt_ws::config::{Edge, Origins, limits};
 use alt_ws::engineio::session::Timings;
 use alt_ws::ids::UserId;
 use alt_ws::server::outbox::Bounds;
-use alt_ws::server::settings::{Audience, Protocol, Settings};
+use alt_ws::server::settings::{Audience, HttpTimes, Protocol, Settings};
 use alt_ws::server::{Gate, Server, ServerError};
 use alt_ws::socketio::Parser;
 use alt_ws::store::{StoreKind, StoreSettings};
@@ -42,6 +43,7 @@ pub(crate) fn settings() -> Settings {
         },
         max_payload: limits::MAX_PAYLOAD,
         connect_timeout: limits::CONNECT_TIMEOUT,
+        http: HttpTimes::default(),
         gate: Gate::Tokens { keys: Keys::from_secret(SECRET).unwrap(), guests: None },
         origins: Origins::Any,
         edge: Edge::default(),
@@ -51,6 +53,7 @@ pub(crate) fn settings() -> Settings {
         presence_grace: Duration::ZERO,
         drain_timeout: Duration::from_secs(5),
         max_connections_per_ip: None,
+        max_newcomers: NonZeroU32::new(limits::MAX_NEWCOMERS),
         max_connections_per_user: None,
         playground: None,
         recovery: None,

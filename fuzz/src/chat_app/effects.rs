@@ -49,6 +49,8 @@ impl World {
             Effect::Broadcast { room, except, event, volatile } => {
                 self.broadcast(&room, except, &event, volatile, cause)
             }
+            // A number in the metrics.
+            Effect::Failed(_) => {}
             Effect::Watch(room) => assert!(self.watched.insert(room), "watched twice"),
             Effect::Unwatch(room) => assert!(self.watched.remove(&room), "not watched"),
             Effect::Store(record) => self.ask(record, cause),
