@@ -78,7 +78,8 @@ async fn a_client_behind_a_proxy_is_counted_for_each_poll_that_waits_and_not_aft
     let server = start("127.0.0.1", 1);
     let client = "X-Forwarded-For: 2001:db8::1\r\n";
     let neighbour = "X-Forwarded-For: [2001:db8::ffff]:80\r\n";
-    let session = Polling::open(server.address()).await;
+    // Of one who has said who they are: newcomers are counted to the end of their session.
+    let session = Polling::join(server.address(), "ann", "r").await;
     let mut poll = Raw::open(server.address()).await;
     poll.write(format!("GET {} HTTP/1.1\r\nHost: x\r\n{client}\r\n", session.path())).await;
     soon(async { while get(server.address(), "/livez", neighbour).await.status != 429 {} }).await;

@@ -90,6 +90,8 @@ async fn e15_the_id_of_a_session_is_told_to_nobody_else() {
     let connected = session.poll().await;
     assert!(connected.starts_with("40{\"sid\":\"") && !connected.contains(&session.sid), "{connected}");
     session.post("42[\"room:join\",{\"roomId\":\"r\"}]").await;
+    // Only then do the two share a conversation, and hear of each other's status.
+    while !session.poll().await.contains("room:joined") {}
     session.post("421[\"message:send\",{\"roomId\":\"r\",\"content\":\"hi\"}]").await;
     session.post("42[\"presence:update\",{\"status\":\"away\"}]").await;
     session.post("42[\"typing:start\",{\"roomId\":\"r\"}]").await;
