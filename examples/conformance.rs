@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use alt_ws::auth::{AuthError, Claims};
 use alt_ws::chat::application::{Application, ConnectRequest, Now};
 use alt_ws::chat::effect::{Effect, OutEvent, Outcome};
 use alt_ws::chat::event::Online;
@@ -93,6 +94,8 @@ impl Application for Echo {
     fn outcome(&mut self, _: Outcome, _: Online, _: Now, _: &mut Vec<Effect>) {}
 
     fn removed(&mut self, _: &RoomId, _: &UserId, _: Now, _: &mut Vec<Effect>) {}
+
+    fn verified(&mut self, _: SocketKey, _: Option<AckId>, _: Result<Claims, AuthError>, _: Now, _: &mut Vec<Effect>) {}
 
     fn timeout(&mut self, now: Now, out: &mut Vec<Effect>) {
         while self.connected.front().is_some_and(|(at, ..)| *at <= now.instant) {

@@ -30,6 +30,9 @@ pub const LEEWAY_SECONDS: u64 = 5;
 /// Longest `username`, in bytes: it is repeated in every event of its user.
 pub const MAX_USERNAME_BYTES: usize = 256;
 
+/// Longest `jti`, in bytes: it is kept as long as its socket. A uuid has 36.
+pub const MAX_TOKEN_ID_BYTES: usize = 256;
+
 /// What a valid token says about its bearer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
@@ -40,6 +43,19 @@ pub struct Claims {
     /// When the token ends, in seconds since the Unix epoch, if it does. Within [`LEEWAY_SECONDS`] it may lie in the
     /// past already.
     pub expires_at: Option<u64>,
+    /// When it was made (`iat`), in seconds since the Unix epoch. `None` also when that lies ahead: such a token says
+    /// nothing of when it was made.
+    pub issued_at: Option<u64>,
+    /// Its own name (`jti`), by which it can be revoked.
+    pub token_id: Option<Arc<str>>,
+}
+
+impl Claims {
+    /// Of somebody whose token says no more than who they are.
+    #[must_use]
+    pub fn new(user: UserId, username: Arc<str>) -> Self {
+        Self { user, username, expires_at: None, issued_at: None, token_id: None }
+    }
 }
 
 /// Why nobody is let in. Always the client's fault.
@@ -101,6 +117,7 @@ struct Payload {
     nbf: Option<Value>,
     #[serde(default, deserialize_with = "even_null")]
     iat: Option<Value>,
+    jti: Option<Value>,
 }
 
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
@@ -144,7 +161,7 @@ pub fn verify(token: &str, keys: &Keys, now: u64) -> Result<Claims, AuthError> {
     let payload: Payload = read_object(payload).ok_or(AuthError::Invalid("its claims cannot be read"))?;
     let expires = numeric_date(payload.exp, "its exp is not a number")?;
     let not_before = numeric_date(payload.nbf, "its nbf is not a number")?;
-    numeric_date(payload.iat, "its iat is not a number")?;
+    let issued = numeric_date(payload.iat, "its iat is not a number")?;
     if expires.is_none() && keys.requires_exp() {
         return Err(AuthError::Invalid("it has no exp"));
     }
@@ -162,8 +179,21 @@ pub fn verify(token: &str, keys: &Keys, now: u64) -> Result<Claims, AuthError> {
         Some(Value::String(name)) if !name.is_empty() => check_username(&name)?.into(),
         _ => user.as_str().into(),
     };
-    // The cast saturates: a far future stays far, and what is negative has expired above.
-    Ok(Claims { user, username, expires_at: expires.map(|end| end as u64) })
+    let token_id = match payload.jti {
+        None => None,
+        Some(Value::String(id)) if is_token_id(&id) => Some(id.into()),
+        // What could not be revoked is not let in.
+        Some(_) => return Err(AuthError::Invalid("its jti is not a string of 1 to 256 bytes")),
+    };
+    // The casts saturate: a far future stays far, and what is negative has expired above, or was made at no time.
+    let issued_at = issued.filter(|at| *at <= clock + leeway).map(|at| at as u64);
+    Ok(Claims { user, username, expires_at: expires.map(|end| end as u64), issued_at, token_id })
+}
+
+/// Whether a text can be a token's `jti`.
+#[must_use]
+pub fn is_token_id(text: &str) -> bool {
+    (1..=MAX_TOKEN_ID_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 /// Makes an HS256 token for `user` that is valid from `now` (seconds since the Unix epoch) for `ttl`.

@@ -3,6 +3,7 @@
 //!
 //! Owns the vocabulary only. Knows no transport, no database and no clock.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::chat::event::{Code, Message};
@@ -73,6 +74,16 @@ pub enum Effect {
         /// What happened.
         change: PresenceChange,
     },
+    /// Check a token that a client sent; the verdict comes back through
+    /// [`verified`](super::application::Application::verified), before anything else is asked of the application.
+    Verify {
+        /// The socket that sent it.
+        socket: SocketKey,
+        /// The id under which it wants an answer, if it does.
+        ack: Option<AckId>,
+        /// What it sent.
+        token: BearerToken,
+    },
     /// The store has answered for all the rooms of a socket that [comes back](super::application::Application::restore).
     Restored {
         /// The socket.
@@ -87,6 +98,30 @@ pub enum Effect {
         /// Why, for the log and the counters.
         reason: &'static str,
     },
+}
+
+/// A token that a client sent. Whoever has it can be that client's user, so no `Debug` and no log shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BearerToken(String);
+
+impl BearerToken {
+    /// Keeps `text` to itself.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text, for the one who checks it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for BearerToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BearerToken(..)")
+    }
 }
 
 /// Where a record came from and where its outcome goes.

@@ -64,6 +64,8 @@ pub enum Code {
     Unavailable,
     /// The disk is full; nothing was stored.
     StorageFull,
+    /// The token is not one that this socket may have.
+    TokenInvalid,
     /// The token's time is over.
     TokenExpired,
     /// Our fault.
@@ -244,6 +246,18 @@ pub fn user_offline(user: &UserId, username: &str, at: Timestamp) -> OutEvent {
 #[must_use]
 pub fn presence_changed(user: &UserId, username: &str, status: Status, at: Timestamp) -> OutEvent {
     OutEvent::new("presence:changed", user_fields(user, username).field("status", &status).field("timestamp", &at))
+}
+
+/// `auth:expiring`: the token ends in so many seconds.
+#[must_use]
+pub fn auth_expiring(in_seconds: u64) -> OutEvent {
+    OutEvent::new("auth:expiring", Object::with_capacity(16).field("in", &in_seconds))
+}
+
+/// The ack of `auth:refresh`. A token that never ends has no time.
+#[must_use]
+pub fn refreshed_ack(expires_at: Option<Timestamp>) -> String {
+    Object::with_capacity(64).field("ok", &true).optional("expiresAt", expires_at.as_ref()).finish()
 }
 
 /// `server:draining`: come back in so many milliseconds.

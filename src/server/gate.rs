@@ -64,6 +64,19 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// Reads the claims of a token that somebody brings who is in already.
+    ///
+    /// # Errors
+    /// [`AuthError`], as at the entrance.
+    pub(crate) fn check(&self, token: &str, now: Timestamp) -> Result<Claims, AuthError> {
+        match self {
+            Self::Open => Err(AuthError::Invalid("nobody is asked for tokens")),
+            Self::Tokens { keys, .. } => auth::verify(token, keys, now.0 / 1000),
+        }
+    }
+}
+
 /// The token of an `Authorization: Bearer …` header.
 fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.trim().split_once(' ')?;
@@ -76,7 +89,7 @@ impl Guests {
         let previous = self.latest.fetch_max(now.0, Ordering::Relaxed);
         let number = if previous >= now.0 { self.latest.fetch_add(1, Ordering::Relaxed) + 1 } else { now.0 };
         let user = UserId::from_text(&format!("guest_{number}")).map_err(|_| AuthError::Required)?;
-        Ok(Claims { user, username: Arc::from("Guest User"), expires_at: None })
+        Ok(Claims::new(user, Arc::from("Guest User")))
     }
 }
 

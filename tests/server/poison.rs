@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use alt_ws::auth::{AuthError, Claims};
 use alt_ws::chat::app::Chat;
 use alt_ws::chat::application::{Application, ConnectRequest, Now};
 use alt_ws::chat::effect::{Effect, Origin, Outcome, Record, RecordBody};
@@ -85,6 +86,17 @@ impl Application for Delicate {
 
     fn removed(&mut self, room: &RoomId, user: &UserId, now: Now, out: &mut Vec<Effect>) {
         self.chat.removed(room, user, now, out);
+    }
+
+    fn verified(
+        &mut self,
+        socket: SocketKey,
+        ack: Option<AckId>,
+        verdict: Result<Claims, AuthError>,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        self.chat.verified(socket, ack, verdict, now, out);
     }
 
     fn timeout(&mut self, now: Now, out: &mut Vec<Effect>) {

@@ -98,7 +98,7 @@ fn a6_what_one_user_asked_for_is_not_given_to_the_next_one_on_the_same_connectio
 
         let mut out = Vec::new();
         house.chats[core].disconnect(socket, now, &mut out);
-        let claims = Claims { user: UserId::from_text("mallory").unwrap(), username: Arc::from("m"), expires_at: None };
+        let claims = Claims::new(UserId::from_text("mallory").unwrap(), Arc::from("m"));
         house.chats[core].connect(socket, ConnectRequest { claims: Some(claims), payload: None }, now, &mut out);
         house.perform(core, out);
         house.heard.clear();
@@ -127,7 +127,7 @@ fn a6_a_user_who_comes_on_a_connection_of_another_is_not_shown_to_their_contacts
     let socket = SocketKey { connection: ConnectionKey { index: 9, generation: 0 }, namespace: NamespaceId(0) };
     let (now, mut asked) = (house.now(), Vec::new());
     for user in ["eve", "mallory"] {
-        let claims = Claims { user: UserId::from_text(user).unwrap(), username: Arc::from(user), expires_at: None };
+        let claims = Claims::new(UserId::from_text(user).unwrap(), Arc::from(user));
         house.chats[0].connect(socket, ConnectRequest { claims: Some(claims), payload: None }, now, &mut asked);
         if user == "eve" {
             house.chats[0].disconnect(socket, now, &mut asked);
