@@ -1,12 +1,14 @@
 //! Tokens in, claims out.
 //!
 //! Owns which JSON Web Tokens (RFC 7519, signed as in RFC 7515) are believed and what they say. Knows no socket, reads
-//! no clock and no file, and follows nothing that a token points at: `kid`, `jku`, `x5u`, `x5c` and `jwk` are never read.
-//! The keys are in [`keys`].
+//! no clock and no file, and follows nothing that a token points at: `jku`, `x5u`, `x5c` and `jwk` are never read, and
+//! `kid` chooses only among the keys that are configured. The keys are in [`keys`], and in [`jwks`] where they are a set.
 //!
 //! No error and no `Debug` of this module contains any part of a token or of a secret.
 
+pub mod jwks;
 pub mod keys;
+pub mod revocations;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use crate::ids::UserId;
+pub use jwks::JwksError;
 pub use keys::{KeyError, Keys};
 
 /// Longest token that is looked at, in bytes. nginx takes no longer header line by default, so hardly a working
@@ -100,6 +103,7 @@ struct Header {
     /// Names extensions that must be understood (RFC 7515, 4.1.11). We understand none.
     #[serde(default, deserialize_with = "present")]
     crit: bool,
+    kid: Option<Value>,
 }
 
 /// The claims that matter. One of them given twice is refused, so that no two readers see different tokens; others may
@@ -148,13 +152,14 @@ pub fn verify(token: &str, keys: &Keys, now: u64) -> Result<Claims, AuthError> {
         segments.ok_or(AuthError::Invalid("it does not have three segments"))?;
 
     let header: Header = read_object(header).ok_or(AuthError::Invalid("its header cannot be read"))?;
-    if header.alg != keys.algorithm() {
+    let key = keys.choose(header.kid.as_ref()).ok_or(AuthError::Invalid("it names no key that is configured"))?;
+    if header.alg != key.algorithm() {
         return Err(AuthError::Invalid("it names another algorithm than the configured key's"));
     }
     if header.crit {
         return Err(AuthError::Invalid("it demands an extension"));
     }
-    if !keys.signed(message, signature) {
+    if !key.signed(message, signature) {
         return Err(AuthError::Invalid("its signature is wrong"));
     }
 

@@ -25,6 +25,7 @@ use super::presence::{PresenceChange, Status};
 use super::reply::Call;
 use super::rooms::{Interest, Rooms};
 use super::typing::{Expiry, STOPS_AFTER, Started, Typing};
+use crate::auth::revocations::Revocations;
 use crate::auth::{AuthError, Claims};
 use crate::ids::{CoreId, RoomId, SocketKey, UserId};
 use crate::socketio::{AckId, Event};
@@ -330,6 +331,10 @@ impl Application for Chat {
         out: &mut Vec<Effect>,
     ) {
         self.refresh(socket, ack, verdict, now, out);
+    }
+
+    fn revoked(&mut self, list: &Revocations, now: Now, out: &mut Vec<Effect>) {
+        self.end_revoked(list, now, out);
     }
 
     fn timeout(&mut self, now: Now, out: &mut Vec<Effect>) {

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::effect::{Effect, Outcome};
 use super::event::Online;
+use crate::auth::revocations::Revocations;
 use crate::auth::{AuthError, Claims};
 use crate::ids::{RoomId, SocketKey, Timestamp, UserId};
 use crate::socketio::AckId;
@@ -70,6 +71,10 @@ pub trait Application: 'static {
         now: Now,
         out: &mut Vec<Effect>,
     );
+
+    /// From now on these tokens are believed no more, and whoever is here with one of them is to go. May come again, with
+    /// the same or with others.
+    fn revoked(&mut self, list: &Revocations, now: Now, out: &mut Vec<Effect>);
 
     /// The deadline has passed.
     fn timeout(&mut self, now: Now, out: &mut Vec<Effect>);

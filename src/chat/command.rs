@@ -6,7 +6,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::effect::{BearerToken, Page, PageRequest, ReceiptStatus};
+use super::bearer::BearerToken;
+use super::effect::{Page, PageRequest, ReceiptStatus};
 use super::event::{Code, Failure};
 use super::presence::Status;
 use crate::ids::{MessageId, RoomId};

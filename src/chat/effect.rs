@@ -3,9 +3,9 @@
 //!
 //! Owns the vocabulary only. Knows no transport, no database and no clock.
 
-use std::fmt;
 use std::sync::Arc;
 
+use crate::chat::bearer::BearerToken;
 use crate::chat::event::{Code, Message};
 use crate::chat::presence::PresenceChange;
 use crate::ids::{CoreId, MessageId, RoomId, SocketKey, Timestamp, UserId};
@@ -98,30 +98,6 @@ pub enum Effect {
         /// Why, for the log and the counters.
         reason: &'static str,
     },
-}
-
-/// A token that a client sent. Whoever has it can be that client's user, so no `Debug` and no log shows it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct BearerToken(String);
-
-impl BearerToken {
-    /// Keeps `text` to itself.
-    #[must_use]
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text, for the one who checks it.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for BearerToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("BearerToken(..)")
-    }
 }
 
 /// Where a record came from and where its outcome goes.

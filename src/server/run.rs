@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
@@ -18,6 +19,7 @@ use super::bundle::Bundle;
 use super::core::{Core, Shared, now};
 use super::directory::Directory;
 use super::gate::{Gate, Guests};
+use super::key_file::{self, Follower};
 use super::listener;
 use super::mailbox::{self, Letters, Mail, Post};
 use super::metrics::Metrics;
@@ -26,6 +28,7 @@ use super::outbox::Bounds;
 use super::recovery::Registry;
 use super::settings::{Audience, Playground, Protocol, Recovery, Settings, store_kind};
 use super::shutdown::{self, Phase};
+use crate::auth::revocations::Revocations;
 use crate::chat::app::{self, Chat};
 use crate::chat::application::Application;
 use crate::chat::command::Limits;
@@ -71,6 +74,8 @@ pub struct Server {
     writer: Option<Writer>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
+    /// Ends with the server.
+    _key_file: Option<Follower>,
 }
 
 impl Server {
@@ -97,7 +102,10 @@ impl Server {
             Some(store) => {
                 let (parser, post, directory) = (settings.parser, post.clone(), Arc::clone(&directory));
                 let recovery = recovery.clone();
-                let sink = move |news| deliver(news, parser, &post, &directory, recovery.as_deref());
+                let revoked = settings.gate.revoked();
+                let sink = move |news| {
+                    deliver(news, parser, &post, &directory, recovery.as_deref(), revoked.as_deref());
+                };
                 Some(Writer::start(store.clone(), sink)?)
             }
             None => None,
@@ -126,8 +134,10 @@ impl Server {
             })?;
             threads.push(thread);
         }
+        let key_file = shared.settings.key_file.clone();
+        let key_file = key_file.map(|path| key_file::follow(path, Arc::clone(&shared))).transpose()?;
         shared.phase.serve();
-        Ok(Self { address, shared, writer, stop, threads })
+        Ok(Self { address, shared, writer, stop, threads, _key_file: key_file })
     }
 
     /// Where it listens; with port 0 in the settings this is the port it got.
@@ -184,7 +194,14 @@ async fn serve<A: Application>(
 
 /// What the store did, to whom it concerns: the room's sockets on every core that has some, then whoever asked. All of
 /// it goes through the same mailboxes in the order of the commits, which is what makes that order everybody's.
-fn deliver(news: News, parser: Parser, post: &Post, directory: &Directory, recovery: Option<&Registry>) {
+fn deliver(
+    news: News,
+    parser: Parser,
+    post: &Post,
+    directory: &Directory,
+    recovery: Option<&Registry>,
+    revoked: Option<&ArcSwap<Revocations>>,
+) {
     while post.is_congested() {
         std::thread::sleep(mailbox::PAUSE);
     }
@@ -199,6 +216,12 @@ fn deliver(news: News, parser: Parser, post: &Post, directory: &Directory, recov
                     }
                 }
             }
+        }
+        News::Revoked(list) => {
+            let Some(revoked) = revoked else { return };
+            // The gate first, then the cores: who is let in meanwhile was asked about by this list.
+            revoked.store(Arc::clone(&list));
+            post.all().for_each(|(_, mailbox)| mailbox.post(Mail::Revoked(Arc::clone(&list))));
         }
     }
 }
@@ -298,7 +321,8 @@ fn settings(config: Config) -> Settings {
         },
         max_payload: limits::MAX_PAYLOAD,
         connect_timeout: limits::CONNECT_TIMEOUT,
-        gate: Gate::Tokens { keys: config.keys, guests: is_development.then(Guests::default) },
+        gate: Gate::tokens(config.keys, is_development.then(Guests::default)),
+        key_file: config.key_file,
         origins: config.origins,
         edge: config.edge,
         outbox: Bounds { bytes: limits::MAX_OUTBOX_BYTES, age: limits::OUTBOX_TIMEOUT },

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use alt_ws::auth::revocations::Revocations;
 use alt_ws::auth::{AuthError, Claims};
 use alt_ws::chat::app::Chat;
 use alt_ws::chat::application::{Application, ConnectRequest, Now};
@@ -97,6 +98,10 @@ impl Application for Delicate {
         out: &mut Vec<Effect>,
     ) {
         self.chat.verified(socket, ack, verdict, now, out);
+    }
+
+    fn revoked(&mut self, list: &Revocations, now: Now, out: &mut Vec<Effect>) {
+        self.chat.revoked(list, now, out);
     }
 
     fn timeout(&mut self, now: Now, out: &mut Vec<Effect>) {

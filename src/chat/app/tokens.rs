@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::Chat;
+use crate::auth::revocations::Revocations;
 use crate::auth::{AuthError, Claims};
 use crate::chat::application::Now;
 use crate::chat::command::{Context, EventName};
@@ -154,6 +155,20 @@ impl Chat {
             } else {
                 let left = self.token_ends.schedule(key, &mut socket.token, at, now);
                 out.extend(left.map(|seconds| expiring(key, seconds)));
+            }
+        }
+    }
+
+    /// Ends the sockets whose tokens are on the list.
+    pub(super) fn end_revoked(&mut self, list: &Revocations, now: Now, out: &mut Vec<Effect>) {
+        if list.is_empty() {
+            return;
+        }
+        for (key, socket) in &mut self.sockets {
+            if list.revokes(&socket.token.claims, now.wall) {
+                self.token_ends.forget(&socket.token);
+                socket.token.end = None;
+                put_out(*key, &Failure::token_invalid("Token revoked"), "token_revoked", out);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::clock::HOUR_MS;
 use super::*;
+use crate::auth::revocations::{Revocation, Subject};
 
 const START: u64 = 1_770_000_000;
 
@@ -171,4 +172,51 @@ fn j8_a_clock_that_was_set_back_and_ahead_again_prolongs_nothing() {
         told.extend(summary(&world.timeout_at(now)));
     }
     assert_eq!(told, ["auth:expiring to 1", "error to 1", "disconnect token_expired"]);
+}
+
+fn revoked(subjects: &[(&str, &str)], at: u64) -> Revocations {
+    let line = |(kind, value): &(&str, &str)| Revocation {
+        subject: Subject::from_parts(kind, value).unwrap(),
+        at: Timestamp(at * 1000),
+        until: None,
+    };
+    subjects.iter().map(line).collect()
+}
+
+#[test]
+fn j8_whoever_is_here_with_a_revoked_token_is_told_and_put_out() {
+    let mut world = World::new();
+    let enter = |world: &mut World, index, user: &str, token_id: Option<&str>, issued_at| {
+        let socket = SocketKey { connection: ConnectionKey { index, generation: 0 }, namespace: NamespaceId(0) };
+        let token_id = token_id.map(Arc::from);
+        let claims = Claims { token_id, issued_at, ..claims(user, Some(3600)) };
+        let request = ConnectRequest { claims: Some(claims), payload: None };
+        world.chat.connect(socket, request, world.now(), &mut Vec::new());
+        socket
+    };
+    let hear = |world: &mut World, list: &Revocations| {
+        let mut out = Vec::new();
+        world.chat.revoked(list, world.now(), &mut out);
+        out
+    };
+    let first = enter(&mut world, 1, "ada", Some("t1"), Some(START - 5));
+    let second = enter(&mut world, 2, "ada", Some("t2"), None);
+    let bob = enter(&mut world, 3, "bob", Some("t3"), Some(START - 5));
+    assert!(hear(&mut world, &Revocations::default()).is_empty());
+    assert!(hear(&mut world, &revoked(&[("jti", "t"), ("user", "eve")], START)).is_empty());
+
+    let out = hear(&mut world, &revoked(&[("jti", "t1")], START));
+    assert_eq!(summary(&out), ["error to 1", "disconnect token_revoked"]);
+    assert_eq!(args(&out, "error"), r#"{"message":"Token revoked","code":"token_invalid","event":"token"}"#);
+    world.disconnect(first);
+    let out = hear(&mut world, &revoked(&[("jti", "t1"), ("user", "ada")], START));
+    assert_eq!(summary(&out), ["error to 2", "disconnect token_revoked"], "without iat, so from before");
+    world.disconnect(second);
+
+    // A token that is made later is good, and stays good when a socket's old one is replaced by it.
+    let out = world.refresh(bob, Ok(Claims { issued_at: Some(START + 1), ..claims("bob", Some(3600)) }));
+    assert_eq!(summary(&out), ["ack true to 3"]);
+    assert!(hear(&mut world, &revoked(&[("user", "bob"), ("jti", "t3")], START)).is_empty());
+    world.disconnect(bob);
+    assert_eq!(world.chat.deadline(), None);
 }
