@@ -198,6 +198,25 @@ for (const [store, env] of [['the embedded store', {}], ['PostgreSQL', postgres.
   });
 }
 
+test('J8: a revocation reaches every server on the same PostgreSQL, also one that another service wrote', async (t) => {
+  const servers = await Promise.all([startServer(postgres.env), startServer(postgres.env)]);
+  t.after(() => Promise.all(servers.map((each) => each.stop())));
+  const ways = [
+    (id) => servers[0].operator('revoke', '--user', id),
+    (id) => postgres.psql(`INSERT INTO alt_ws_revocations (kind, value) VALUES ('user', '${id}')`),
+  ];
+  for (const revoke of ways) {
+    const who = claims();
+    const devices = await Promise.all(servers.map((each) => connect(t, each, { claims: who })));
+    await revoke(who.userId);
+    const since = performance.now();
+    for (const device of devices) {
+      const took = await gone(device, 'token_invalid', 'Token revoked', since);
+      assert.ok(took < 1_000, `it took ${took} ms`);
+    }
+  }
+});
+
 describe('an issuer whose keys change', () => {
   const pairs = Object.fromEntries(['one', 'two'].map((kid) => [kid, generateKeyPairSync('ed25519')]));
   pairs.three = generateKeyPairSync('ec', { namedCurve: 'P-256' });

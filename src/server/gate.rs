@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Deserialize;
 
 use crate::auth::revocations::Revocations;
@@ -28,7 +28,8 @@ pub enum Gate {
 #[derive(Debug)]
 pub struct Tokens {
     keys: ArcSwap<Keys>,
-    revoked: Arc<ArcSwap<Revocations>>,
+    /// `None`: not known yet, and nobody is let in.
+    revoked: Arc<ArcSwapOption<Revocations>>,
     guests: Option<Guests>,
 }
 
@@ -48,7 +49,8 @@ impl Gate {
     /// Asks for tokens that are signed with one of the keys. `guests`, in development: whoever brings none is one.
     #[must_use]
     pub fn tokens(keys: Keys, guests: Option<Guests>) -> Self {
-        Self::Tokens(Tokens { keys: ArcSwap::from_pointee(keys), revoked: Arc::default(), guests })
+        let revoked = Arc::new(ArcSwapOption::from_pointee(Revocations::default()));
+        Self::Tokens(Tokens { keys: ArcSwap::from_pointee(keys), revoked, guests })
     }
 
     /// From now on tokens are checked with these keys. Whether they need an end stays as it was.
@@ -60,10 +62,18 @@ impl Gate {
     }
 
     /// Where to put another list of revocations; `None` when nobody is asked for tokens.
-    pub(crate) fn revoked(&self) -> Option<Arc<ArcSwap<Revocations>>> {
+    pub(crate) fn revoked(&self) -> Option<Arc<ArcSwapOption<Revocations>>> {
         match self {
             Self::Open => None,
             Self::Tokens(tokens) => Some(Arc::clone(&tokens.revoked)),
+        }
+    }
+
+    /// Whether it is known what is revoked. Until then nobody is to come: they could not be told good from bad.
+    pub(crate) fn is_ready(&self) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Tokens(tokens) => tokens.revoked.load().is_some(),
         }
     }
 
@@ -108,8 +118,11 @@ impl Gate {
 impl Tokens {
     fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, AuthError> {
         let claims = auth::verify(token, &self.keys.load(), now.0 / 1000)?;
-        let is_revoked = self.revoked.load().revokes(&claims, now);
-        if is_revoked { Err(AuthError::Invalid("it was revoked")) } else { Ok(claims) }
+        match self.revoked.load().as_deref() {
+            None => Err(AuthError::Invalid("it is not known what was revoked")),
+            Some(list) if list.revokes(&claims, now) => Err(AuthError::Invalid("it was revoked")),
+            Some(_) => Ok(claims),
+        }
     }
 }
 
@@ -209,13 +222,25 @@ mod tests {
             at: NOW,
             until: Some(Timestamp(NOW.0 + 30_000)),
         };
-        gate.revoked().unwrap().store(Arc::new([revocation].into_iter().collect()));
+        gate.revoked().unwrap().store(Some(Arc::new([revocation].into_iter().collect())));
         let revoked = AuthError::Invalid("it was revoked");
         assert_eq!((entrance(), gate.check(&ada, NOW)), (Err(revoked), Err(revoked)));
         let told = ConnectError::from(revoked).json(Revision::V5);
         assert_eq!(told, r#"{"message":"Invalid token","data":{"code":"token_invalid"}}"#);
         assert!(gate.check(&bob, NOW).is_ok());
         assert!(gate.check(&ada, Timestamp(NOW.0 + 30_000)).is_ok(), "until then");
+    }
+
+    #[test]
+    fn j8_until_it_is_known_what_is_revoked_no_token_is_good() {
+        let gate = gate(None);
+        assert!(gate.is_ready() && gate.check(&token("ada"), NOW).is_ok(), "nothing is, unless there is a list");
+        gate.revoked().unwrap().store(None);
+        assert!(!gate.is_ready());
+        assert_eq!(gate.check(&token("ada"), NOW), Err(AuthError::Invalid("it is not known what was revoked")));
+        gate.revoked().unwrap().store(Some(Arc::default()));
+        assert!(gate.is_ready() && gate.check(&token("ada"), NOW).is_ok());
+        assert!(Gate::Open.is_ready());
     }
 
     #[test]

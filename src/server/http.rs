@@ -111,7 +111,10 @@ async fn engine<A: Application>(
     }
     let dialect = query.admit(request.method().as_str(), is_upgrade, core.shared().settings.allow_eio3)?;
     if query.sid.is_none() && core.shared().phase.is_draining() {
-        return Ok(come_back());
+        return Ok(come_back("{\"message\":\"The server is stopping\"}"));
+    }
+    if query.sid.is_none() && !core.shared().settings.gate.is_ready() {
+        return Ok(come_back("{\"message\":\"The server is starting\"}"));
     }
     if is_upgrade {
         return upgrade(core, peer, request, (query.sid, dialect), is_echo, client.is_secure, is_allowed);
@@ -255,8 +258,8 @@ fn too_many() -> Response {
 }
 
 /// The server is stopping: another one, or this one started anew, will take the client.
-fn come_back() -> Response {
-    let mut response = json(StatusCode::SERVICE_UNAVAILABLE, "{\"message\":\"The server is stopping\"}".to_owned());
+fn come_back(why: &str) -> Response {
+    let mut response = json(StatusCode::SERVICE_UNAVAILABLE, why.to_owned());
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }

@@ -27,7 +27,7 @@ pub(super) struct Follower {
 /// Follows a file whose keys the gate has.
 pub(super) fn follow(path: PathBuf, shared: Arc<Shared>) -> io::Result<Follower> {
     let (until, dropped) = mpsc::channel();
-    let mut file = KeyFile { path, seen: None };
+    let mut file = KeyFile { path, ..KeyFile::default() };
     // Before anything changes it, unless that was since it was first read.
     let changed_early = file.look();
     std::thread::Builder::new().name("key-file".into()).spawn(move || {
@@ -56,25 +56,33 @@ pub(super) fn follow(path: PathBuf, shared: Arc<Shared>) -> io::Result<Follower>
 /// What changes when a file is written, or another takes its place.
 type Looks = (u64, u64, u64, (i64, i64), (i64, i64));
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct KeyFile {
     path: PathBuf,
-    /// How it looked when it was last read, or that it could not be looked at.
-    seen: Option<Option<Looks>>,
+    /// How it looked when it was last read.
+    seen: Option<Looks>,
+    /// What was wrong with it last.
+    told: Option<String>,
 }
 
 impl KeyFile {
-    /// Its keys, or what is wrong with it, if it changed since the last look. Looked at before it is read: what is
-    /// written meanwhile is a change.
+    /// Its keys, if it changed since they were read, or what is wrong with it, if that is news. Looked at before it is
+    /// read: what is written meanwhile is a change.
     fn look(&mut self) -> Option<Result<Keys, ConfigError>> {
         let looks = fs::metadata(&self.path).ok().map(|about| {
             let (written, changed) = ((about.mtime(), about.mtime_nsec()), (about.ctime(), about.ctime_nsec()));
             (about.dev(), about.ino(), about.len(), written, changed)
         });
-        if self.seen.replace(looks) == Some(looks) {
+        if looks.is_some() && looks == self.seen {
             return None;
         }
-        Some(read_key_file(&self.path))
+        let keys = read_key_file(&self.path);
+        // What could not be read may be there the next time, looking as it does.
+        self.seen = looks.filter(|_| keys.is_ok());
+        let complaint = keys.as_ref().err().map(ToString::to_string);
+        let is_known = complaint.is_some() && complaint == self.told;
+        self.told = complaint;
+        (!is_known).then_some(keys)
     }
 }
 
@@ -91,7 +99,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("jwks.json");
         fs::write(&path, ONE).unwrap();
-        let mut file = KeyFile { path: path.clone(), seen: None };
+        let mut file = KeyFile { path: path.clone(), ..KeyFile::default() };
         let mut algorithms = || file.look().map(|keys| keys.map(|keys| keys.algorithms()).map_err(|e| e.to_string()));
         assert_eq!((algorithms(), algorithms()), (Some(Ok("EdDSA".into())), None));
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
@@ -103,6 +103,9 @@ impl Server {
                 let (parser, post, directory) = (settings.parser, post.clone(), Arc::clone(&directory));
                 let recovery = recovery.clone();
                 let revoked = settings.gate.revoked();
+                if let Some(revoked) = revoked.as_ref().filter(|_| store.kind.keeps_revocations()) {
+                    revoked.store(None);
+                }
                 let sink = move |news| {
                     deliver(news, parser, &post, &directory, recovery.as_deref(), revoked.as_deref());
                 };
@@ -200,7 +203,7 @@ fn deliver(
     post: &Post,
     directory: &Directory,
     recovery: Option<&Registry>,
-    revoked: Option<&ArcSwap<Revocations>>,
+    revoked: Option<&ArcSwapOption<Revocations>>,
 ) {
     while post.is_congested() {
         std::thread::sleep(mailbox::PAUSE);
@@ -220,7 +223,7 @@ fn deliver(
         News::Revoked(list) => {
             let Some(revoked) = revoked else { return };
             // The gate first, then the cores: who is let in meanwhile was asked about by this list.
-            revoked.store(Arc::clone(&list));
+            revoked.store(Some(Arc::clone(&list)));
             post.all().for_each(|(_, mailbox)| mailbox.post(Mail::Revoked(Arc::clone(&list))));
         }
     }

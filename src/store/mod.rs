@@ -85,6 +85,14 @@ pub enum StoreKind {
     },
 }
 
+impl StoreKind {
+    /// Whether it has a list of revocations, which is then [told](News::Revoked) before anything else.
+    #[must_use]
+    pub fn keeps_revocations(&self) -> bool {
+        *self != Self::Memory
+    }
+}
+
 /// Where the members and the read state of [`StoreKind::Split`] are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StructureKind {

@@ -51,6 +51,7 @@ pub(super) struct Sqlite {
     edits_seen: (i64, Instant),
     /// The number of the list of revocations that was told last.
     revocations_told: Option<i64>,
+    revocations_unread: bool,
     health: Health,
 }
 
@@ -142,6 +143,7 @@ impl Sqlite {
             members: MemberCache::default(),
             edits_seen: (edits, Instant::now()),
             revocations_told: None,
+            revocations_unread: false,
             health: Health::Ok,
         })
     }
@@ -201,8 +203,14 @@ impl Sqlite {
         let mut news = Vec::new();
         news.extend((!removed.is_empty()).then_some(News::Removed(removed)));
         match self.revoked() {
-            Ok(list) => news.extend(list),
-            Err(error) => tracing::warn!(%error, "the revocations could not be read; the last ones known count"),
+            Ok(list) => {
+                news.extend(list);
+                self.revocations_unread = false;
+            }
+            Err(error) if !std::mem::replace(&mut self.revocations_unread, true) => {
+                tracing::warn!(%error, "the revocations cannot be read; the last ones known count until they can");
+            }
+            Err(_) => {}
         }
         news
     }
