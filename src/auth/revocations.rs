@@ -72,7 +72,7 @@ pub struct Revocations {
 }
 
 impl Revocations {
-    /// The most lines that a list has: some 15 MB with a uuid for each, and read within a tenth of a second.
+    /// The most lines that a list has: 17 MB with a uuid for each, twice that while another takes its place.
     pub const MOST: usize = 100_000;
 
     /// Whether somebody's token is on the list. A user's revocation hits every token that was not made in a later

@@ -11,7 +11,7 @@ use super::reader::{self, Reader};
 use super::{ConfigError, Environment, MASK, Secret, Variables, environment};
 use crate::auth::Keys;
 
-/// A secret shorter than this is found by trying: a machine does 10^10 HMACs a second, and people choose letters.
+/// A secret shorter than this, of the letters that people choose, is found by trying.
 const MIN_SECRET_BYTES: usize = 16;
 
 /// A secret of full strength (RFC 7518, 3.2).

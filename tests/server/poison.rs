@@ -10,6 +10,7 @@ use alt_ws::chat::effect::{Effect, Origin, Outcome, Record, RecordBody};
 use alt_ws::chat::event::Online;
 use alt_ws::ids::{CoreId, RoomId, SocketKey, UserId};
 use alt_ws::server::Server;
+use alt_ws::server::settings::Settings;
 use alt_ws::socketio::{AckId, Event};
 use serde_json::{Value, json};
 
@@ -45,7 +46,10 @@ impl Application for Delicate {
         now: Now,
         out: &mut Vec<Effect>,
     ) {
-        self.chat.restore(socket, request, rooms, now, out);
+        // Who was in this room never gets an answer.
+        if !rooms.iter().any(|room| room.as_str() == "poison:restore") {
+            self.chat.restore(socket, request, rooms, now, out);
+        }
     }
 
     fn event(&mut self, socket: SocketKey, event: Event<'_>, ack: Option<AckId>, now: Now, out: &mut Vec<Effect>) {
@@ -127,7 +131,11 @@ impl Application for Delicate {
 }
 
 fn start() -> Server {
-    Server::start(settings(), |core| Delicate { chat: Chat::new(core, chat()), core, dreaded: Vec::new(), doom: None })
+    start_with(settings())
+}
+
+pub(super) fn start_with(settings: Settings) -> Server {
+    Server::start(settings, |core| Delicate { chat: Chat::new(core, chat()), core, dreaded: Vec::new(), doom: None })
         .unwrap()
 }
 

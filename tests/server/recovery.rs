@@ -3,14 +3,18 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use alt_ws::auth::revocations::Subject;
 use alt_ws::server::Server;
-use alt_ws::server::settings::Recovery;
+use alt_ws::server::settings::{Recovery, Settings};
+use alt_ws::store::revocations::RevocationList;
+use alt_ws::store::{StoreKind, StoreSettings};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
+use crate::poison;
 use crate::support::chatter::Chatter;
 use crate::support::raw::{Frame, Polling, Raw, UPGRADE, http, text};
-use crate::support::{soon, start, start_with, token};
+use crate::support::{settings, soon, start, start_with, token};
 
 const RECOVERY: Recovery =
     Recovery { window: Duration::from_secs(60), bytes: 32 * 1024 * 1024, entries: 100_000, seats: 10_000 };
@@ -453,4 +457,23 @@ async fn a_restored_socket_may_do_what_it_could_before() {
     assert_eq!(bob.next("typing:user").await["isTyping"], false);
     let (_, left) = http(address, "GET", "/health", "").await;
     assert!(left.contains("\"sockets\":1"), "{left}");
+}
+
+#[tokio::test]
+async fn j8_whoever_is_revoked_on_the_way_back_does_not_arrive() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("alt.db");
+    let store = StoreSettings { open_rooms: true, ..StoreSettings::new(StoreKind::Sqlite { path: path.clone() }) };
+    let server = poison::start_with(Settings { recovery: Some(RECOVERY), store: Some(store), ..settings() });
+    let ann = Visitor::join(server.address(), "ann", "poison:restore").await;
+    let memory = ann.lose().await;
+    let mut raw = knock(server.address(), &token("ann"), &memory).await;
+    RevocationList::open(&path).unwrap().add(Subject::from_parts("user", "ann").unwrap(), None).unwrap();
+    loop {
+        match raw.frame().await {
+            Frame::Text(packet) => assert!(!packet.starts_with("40"), "{packet}"),
+            Frame::End => break,
+            _ => {}
+        }
+    }
 }

@@ -454,13 +454,26 @@ async fn j8_revocations_have_another_number_whoever_writes_them() {
     assert!(changed(&format!("SET search_path = pg_catalog; {insert}) VALUES ('user', 'bob')")).await);
     assert!(!changed(&format!("BEGIN; {insert}) VALUES ('user', 'eve')")).await, "not committed yet");
     assert!(changed("COMMIT").await);
+    let role = base.name();
+    let granted = format!("CREATE ROLE {role}; GRANT INSERT ON public.alt_ws_revocations TO {role}");
+    assert!(!changed(&granted).await);
+    let by_role = format!("SET ROLE {role}; {insert}) VALUES ('user', 'fay'); RESET ROLE");
+    assert!(changed(&by_role).await, "who may write the list alone");
+    let misused = format!(
+        "CREATE TABLE public.own (n int); ALTER TABLE public.own OWNER TO {role}; SET ROLE {role};
+         CREATE TRIGGER t AFTER INSERT ON public.own EXECUTE FUNCTION public.alt_ws_revocations_changed()"
+    );
+    let refusal = base.client.batch_execute(&misused).await.unwrap_err();
+    let refusal = refusal.as_db_error().unwrap().message();
+    assert_eq!(refusal, "permission denied for function alt_ws_revocations_changed", "nobody uses the owner's rights");
+    base.run(&format!("RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")).await;
     let odd = "('jti', 'a', 'infinity', 'infinity'), ('jti', 'b', '-infinity', NULL), ('jti', 'c', now(), '-infinity'),
         ('jti', 'd', '1900-01-01', NULL), ('jti', repeat('x', 300), now(), NULL)";
     assert!(changed(&format!("{insert}, revoked_at, expires_at) VALUES {odd}")).await);
     let mut names: Vec<_> =
         side.revocations().await.unwrap().into_iter().map(|line| line.subject.value().to_owned()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["a", "ada", "b", "bob", "d", "eve", "t'\"\\1"]);
+    assert_eq!(names, ["a", "ada", "b", "bob", "d", "eve", "fay", "t'\"\\1"]);
     assert!(side.unrevoke(&ada.subject).await.unwrap() && !side.unrevoke(&ada.subject).await.unwrap());
     assert!(changed("SELECT").await && changed("TRUNCATE public.alt_ws_revocations").await);
     assert!(side.revocations().await.unwrap().is_empty());

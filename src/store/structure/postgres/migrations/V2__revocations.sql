@@ -15,13 +15,19 @@ CREATE TABLE alt_ws_revocation_changes (
 );
 INSERT INTO alt_ws_revocation_changes (number) VALUES (0);
 
--- With the rights of the owner, under any search_path: who may write the one table need not know of the other.
-CREATE FUNCTION alt_ws_revocations_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = pg_catalog AS $$
+-- With the rights of the owner, who may write the number: whoever may write the list need not. So that nobody makes the
+-- owner write anything else, its names are those of this schema, and nobody else makes triggers of it.
+CREATE FUNCTION alt_ws_revocations_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
-    EXECUTE format('UPDATE %I.alt_ws_revocation_changes SET number = number + 1', TG_TABLE_SCHEMA);
+    UPDATE alt_ws_revocation_changes SET number = number + 1;
     RETURN NULL;
 END
 $$;
+DO $$
+BEGIN
+    EXECUTE format('ALTER FUNCTION alt_ws_revocations_changed() SET search_path = %I, pg_temp', current_schema());
+END
+$$;
+REVOKE ALL ON FUNCTION alt_ws_revocations_changed() FROM PUBLIC;
 CREATE TRIGGER alt_ws_revocations_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON alt_ws_revocations
     FOR EACH STATEMENT EXECUTE FUNCTION alt_ws_revocations_changed();
