@@ -31,7 +31,7 @@ describe('tokens that end', { concurrency: 8 }, async () => {
   const check = (name, body) => test(name, showingLog(server, body));
 
   check('a client is told a minute before, and not sooner', async (t) => {
-    const exp = seconds(63);
+    const exp = seconds(65);
     const ada = await connect(t, server, { claims: claims({ exp }) });
     assert.deepEqual(ada.all('auth:expiring'), []);
     hasFields(await ada.next('auth:expiring'), { in: 60 }, 'auth:expiring');

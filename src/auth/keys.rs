@@ -1,6 +1,6 @@
 //! The keys that tokens are checked with, and the one algorithm that follows from each.
 //!
-//! Owns the reading of key material; that of JWK Sets is [`jwks`](super::jwks)'s. Of a token it knows the `kid`, which
+//! Owns the reading of key material; that of JWK Sets is [`jwks`]'s. Of a token it knows the `kid`, which
 //! chooses among the keys that are configured and nothing else.
 
 use std::fmt;

@@ -83,8 +83,13 @@ pub(crate) fn chat() -> app::Settings {
 }
 
 pub(crate) fn token(user: &str) -> String {
+    token_for(user, Duration::from_secs(3600))
+}
+
+/// A token that ends so much later.
+pub(crate) fn token_for(user: &str, ttl: Duration) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    auth::sign(&UserId::from_text(user).unwrap(), user, SECRET, now, Duration::from_secs(3600)).unwrap()
+    auth::sign(&UserId::from_text(user).unwrap(), user, SECRET, now, ttl).unwrap()
 }
 
 /// Waits for something that happens soon or not at all.
