@@ -465,7 +465,10 @@ async fn j8_revocations_have_another_number_whoever_writes_them() {
     );
     let refusal = base.client.batch_execute(&misused).await.unwrap_err();
     let refusal = refusal.as_db_error().unwrap().message();
-    assert_eq!(refusal, "permission denied for function alt_ws_revocations_changed", "nobody uses the owner's rights");
+    assert_eq!(
+        refusal, "permission denied for function public.alt_ws_revocations_changed",
+        "nobody uses the owner's rights"
+    );
     base.run(&format!("RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")).await;
     let odd = "('jti', 'a', 'infinity', 'infinity'), ('jti', 'b', '-infinity', NULL), ('jti', 'c', now(), '-infinity'),
         ('jti', 'd', '1900-01-01', NULL), ('jti', repeat('x', 300), now(), NULL)";
