@@ -9,6 +9,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use alt_ws::auth::revocations::Revocations;
+use alt_ws::auth::{AuthError, Claims};
 use alt_ws::chat::application::{Application, ConnectRequest, Departure, Now};
 use alt_ws::chat::effect::{Effect, OutEvent, Outcome};
 use alt_ws::chat::event::Online;
@@ -94,6 +96,10 @@ impl Application for Echo {
 
     fn removed(&mut self, _: &RoomId, _: &UserId, _: Now, _: &mut Vec<Effect>) {}
 
+    fn verified(&mut self, _: SocketKey, _: Option<AckId>, _: Result<Claims, AuthError>, _: Now, _: &mut Vec<Effect>) {}
+
+    fn revoked(&mut self, _: &Revocations, _: Now, _: &mut Vec<Effect>) {}
+
     fn timeout(&mut self, now: Now, out: &mut Vec<Effect>) {
         while self.connected.front().is_some_and(|(at, ..)| *at <= now.instant) {
             let Some((_, to, args)) = self.connected.pop_front() else { return };
@@ -161,6 +167,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         connect_timeout: Duration::from_secs(1),
         http: HttpTimes::default(),
         gate: Gate::Open,
+        key_file: None,
         origins: Origins::Any,
         edge: Edge::default(),
         outbox: Bounds { bytes: 4_000_000, age: Duration::from_secs(30) },

@@ -7,7 +7,7 @@ import { after, test } from 'node:test';
 
 import { MongoClient } from 'mongodb';
 
-import { connect } from './lib/client.mjs';
+import { client, connect } from './lib/client.mjs';
 import { accepted, gapless, hasFields, refusedWith } from './lib/expect.mjs';
 import { Ledger, Talker } from './lib/ledger.mjs';
 import { showingLog, startServer } from './lib/server.mjs';
@@ -31,7 +31,17 @@ after(async () => {
   await services.stop();
 });
 
+const RECONNECT = { reconnection: true, reconnectionDelay: 60, reconnectionDelayMax: 60 };
+
 const random = (from, to) => from + Math.random() * (to - from);
+
+/** Connects somebody who tries again until the server takes clients, which is a moment after it answers `/health`. */
+async function connectSoon(t, to, claims) {
+  const made = client(t, to, { claims, ...RECONNECT });
+  made.socket.connect();
+  await made.next('connect');
+  return made;
+}
 
 /** What is stored of these rooms, past the server. */
 async function dump(rooms) {
@@ -157,33 +167,60 @@ faulty('MongoDB stands still: sends are refused in time, typing goes on', async 
   assert.ok(refused.unavailable > 0, 'who waited too long was told so');
 });
 
-for (const side of ['mongo', 'postgres']) {
-  faulty(`${side} is down when the server starts`, async (t) => {
-    const name = { mongo: 'messages', postgres: 'structure' }[side];
-    const claims = { userId: unique('early'), username: 'Early' };
-    const roomId = unique('early');
-    await server.members(roomId, claims.userId);
-    await services[side].stop();
-    const early = await startServer(env, { until: '/health' });
-    t.after(() => early.stop());
-    const ready = await fetch(`${early.url}/readyz`);
-    assert.equal(ready.status, 503);
-    const { stores } = await ready.json();
-    assert.notEqual(stores[name], 'ok', JSON.stringify(stores));
-    const client = await connect(t, early, { claims });
-    const since = performance.now();
-    refusedWith(await client.emitAck('message:send', { roomId, content: saying() }), 'unavailable');
-    assert.ok(performance.now() - since < PERSIST_TIMEOUT_MS + 1_500, 'in time');
-    await services[side].start();
-    const back = performance.now();
-    await say(client, roomId);
-    const took = performance.now() - back;
-    assert.ok(took < 2_000, `the first ack came ${took} ms after it was up`);
-    assert.equal((await fetch(`${early.url}/readyz`)).status, 200);
-    // The other server lost it too.
-    await say(await connect(t, server, { claims }), roomId);
-  });
-}
+faulty('MongoDB is down when the server starts', async (t) => {
+  const claims = { userId: unique('early'), username: 'Early' };
+  const roomId = unique('early');
+  await server.members(roomId, claims.userId);
+  await services.mongo.stop();
+  const early = await startServer(env, { until: '/health' });
+  t.after(() => early.stop());
+  const ready = await fetch(`${early.url}/readyz`);
+  assert.equal(ready.status, 503);
+  const { stores } = await ready.json();
+  assert.notEqual(stores.messages, 'ok', JSON.stringify(stores));
+  const user = await connectSoon(t, early, claims);
+  const since = performance.now();
+  refusedWith(await user.emitAck('message:send', { roomId, content: saying() }), 'unavailable');
+  assert.ok(performance.now() - since < PERSIST_TIMEOUT_MS + 1_500, 'in time');
+  await services.mongo.start();
+  const back = performance.now();
+  await say(user, roomId);
+  const took = performance.now() - back;
+  assert.ok(took < 2_000, `the first ack came ${took} ms after it was up`);
+  assert.equal((await fetch(`${early.url}/readyz`)).status, 200);
+  // The other server lost it too.
+  await say(await connect(t, server, { claims }), roomId);
+});
+
+faulty('J8: PostgreSQL is down when the server starts: nobody is let in before it is known who is revoked', async (t) => {
+  const [claims, revoked] = ['early', 'eve'].map((name) => ({ userId: unique(name), username: name }));
+  const roomId = unique('early');
+  await server.members(roomId, claims.userId, revoked.userId);
+  await server.operator('revoke', '--user', revoked.userId);
+  await services.postgres.stop();
+  const early = await startServer(env, { until: '/health' });
+  t.after(() => early.stop());
+  const ready = await fetch(`${early.url}/readyz`);
+  assert.equal(ready.status, 503);
+  const { stores } = await ready.json();
+  assert.notEqual(stores.structure, 'ok', JSON.stringify(stores));
+  const answer = await fetch(`${early.url}/socket.io/?EIO=4&transport=polling`);
+  assert.deepEqual([answer.status, answer.headers.get('retry-after')], [503, '1']);
+  const [ada, eve] = [claims, revoked].map((each) => client(t, early, { claims: each, ...RECONNECT }));
+  for (const each of [ada, eve]) each.socket.connect();
+  for (const each of [ada, eve]) await each.collect('connect_error', 2);
+  await services.postgres.start();
+  const back = performance.now();
+  await ada.next('connect');
+  await say(ada, roomId);
+  const took = performance.now() - back;
+  assert.ok(took < 2_000, `the first ack came ${took} ms after it was up`);
+  await eve.next('connect_error', (error) => error.data?.code === 'token_invalid');
+  assert.deepEqual(eve.all('connect'), []);
+  assert.equal((await fetch(`${early.url}/readyz`)).status, 200);
+  // The other server lost it too.
+  await say(await connect(t, server, { claims }), roomId);
+});
 
 faulty('connections to PostgreSQL are ended while receipts flow', async (t) => {
   const claims = ['ron', 'sue'].map((name) => ({ userId: unique(name), username: name }));

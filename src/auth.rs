@@ -1,12 +1,14 @@
 //! Tokens in, claims out.
 //!
 //! Owns which JSON Web Tokens (RFC 7519, signed as in RFC 7515) are believed and what they say. Knows no socket, reads
-//! no clock and no file, and follows nothing that a token points at: `kid`, `jku`, `x5u`, `x5c` and `jwk` are never read.
-//! The keys are in [`keys`].
+//! no clock and no file, and follows nothing that a token points at: `jku`, `x5u`, `x5c` and `jwk` are never read, and
+//! `kid` chooses only among the keys that are configured. The keys are in [`keys`], and in [`jwks`] where they are a set.
 //!
 //! No error and no `Debug` of this module contains any part of a token or of a secret.
 
+pub mod jwks;
 pub mod keys;
+pub mod revocations;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use crate::ids::UserId;
+pub use jwks::JwksError;
 pub use keys::{KeyError, Keys};
 
 /// Longest token that is looked at, in bytes. nginx takes no longer header line by default, so hardly a working
@@ -30,6 +33,9 @@ pub const LEEWAY_SECONDS: u64 = 5;
 /// Longest `username`, in bytes: it is repeated in every event of its user.
 pub const MAX_USERNAME_BYTES: usize = 256;
 
+/// Longest `jti`, in bytes: it is kept as long as its socket. A uuid has 36.
+pub const MAX_TOKEN_ID_BYTES: usize = 256;
+
 /// What a valid token says about its bearer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
@@ -40,6 +46,19 @@ pub struct Claims {
     /// When the token ends, in seconds since the Unix epoch, if it does. Within [`LEEWAY_SECONDS`] it may lie in the
     /// past already.
     pub expires_at: Option<u64>,
+    /// When it was made (`iat`), in seconds since the Unix epoch. `None` also when that lies ahead: such a token says
+    /// nothing of when it was made.
+    pub issued_at: Option<u64>,
+    /// Its own name (`jti`), by which it can be revoked.
+    pub token_id: Option<Arc<str>>,
+}
+
+impl Claims {
+    /// Of somebody whose token says no more than who they are.
+    #[must_use]
+    pub fn new(user: UserId, username: Arc<str>) -> Self {
+        Self { user, username, expires_at: None, issued_at: None, token_id: None }
+    }
 }
 
 /// Why nobody is let in. Always the client's fault.
@@ -84,6 +103,7 @@ struct Header {
     /// Names extensions that must be understood (RFC 7515, 4.1.11). We understand none.
     #[serde(default, deserialize_with = "present")]
     crit: bool,
+    kid: Option<Value>,
 }
 
 /// The claims that matter. One of them given twice is refused, so that no two readers see different tokens; others may
@@ -101,6 +121,7 @@ struct Payload {
     nbf: Option<Value>,
     #[serde(default, deserialize_with = "even_null")]
     iat: Option<Value>,
+    jti: Option<Value>,
 }
 
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
@@ -131,20 +152,21 @@ pub fn verify(token: &str, keys: &Keys, now: u64) -> Result<Claims, AuthError> {
         segments.ok_or(AuthError::Invalid("it does not have three segments"))?;
 
     let header: Header = read_object(header).ok_or(AuthError::Invalid("its header cannot be read"))?;
-    if header.alg != keys.algorithm() {
+    let key = keys.choose(header.kid.as_ref()).ok_or(AuthError::Invalid("it names no key that is configured"))?;
+    if header.alg != key.algorithm() {
         return Err(AuthError::Invalid("it names another algorithm than the configured key's"));
     }
     if header.crit {
         return Err(AuthError::Invalid("it demands an extension"));
     }
-    if !keys.signed(message, signature) {
+    if !key.signed(message, signature) {
         return Err(AuthError::Invalid("its signature is wrong"));
     }
 
     let payload: Payload = read_object(payload).ok_or(AuthError::Invalid("its claims cannot be read"))?;
     let expires = numeric_date(payload.exp, "its exp is not a number")?;
     let not_before = numeric_date(payload.nbf, "its nbf is not a number")?;
-    numeric_date(payload.iat, "its iat is not a number")?;
+    let issued = numeric_date(payload.iat, "its iat is not a number")?;
     if expires.is_none() && keys.requires_exp() {
         return Err(AuthError::Invalid("it has no exp"));
     }
@@ -162,8 +184,21 @@ pub fn verify(token: &str, keys: &Keys, now: u64) -> Result<Claims, AuthError> {
         Some(Value::String(name)) if !name.is_empty() => check_username(&name)?.into(),
         _ => user.as_str().into(),
     };
-    // The cast saturates: a far future stays far, and what is negative has expired above.
-    Ok(Claims { user, username, expires_at: expires.map(|end| end as u64) })
+    let token_id = match payload.jti {
+        None => None,
+        Some(Value::String(id)) if is_token_id(&id) => Some(id.into()),
+        // What could not be revoked is not let in.
+        Some(_) => return Err(AuthError::Invalid("its jti is not a string of 1 to 256 bytes")),
+    };
+    // The casts saturate: a far future stays far, and what is negative has expired above, or was made at no time.
+    let issued_at = issued.filter(|at| *at <= clock + leeway).map(|at| at as u64);
+    Ok(Claims { user, username, expires_at: expires.map(|end| end as u64), issued_at, token_id })
+}
+
+/// Whether a text can be a token's `jti`.
+#[must_use]
+pub fn is_token_id(text: &str) -> bool {
+    (1..=MAX_TOKEN_ID_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 /// Makes an HS256 token for `user` that is valid from `now` (seconds since the Unix epoch) for `ttl`.

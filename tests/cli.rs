@@ -82,7 +82,7 @@ fn check_config_shows_each_value_and_its_source_and_masks_secrets() {
 
 #[test]
 fn check_config_warns_of_a_short_secret_without_showing_it() {
-    let run = alt_ws(folder().path(), &[("JWT_SECRET", "p4ssphrase")], &["check-config"]);
+    let run = alt_ws(folder().path(), &[("JWT_SECRET", "p4ssphrase of mine")], &["check-config"]);
     run.succeeded();
     assert!(run.err.starts_with("alt-ws: warning: JWT_SECRET is shorter than the 32 bytes"), "{}", run.err);
     assert!(!run.out.contains("p4ss") && !run.err.contains("p4ss"));
@@ -357,5 +357,52 @@ fn members_come_and_go() {
 #[test]
 fn members_of_a_store_in_memory_cannot_be_changed_from_outside() {
     let run = alt_ws(folder().path(), &[("STORE", "memory")], &["members", "list", "general"]);
+    run.refused("STORE is \"memory\"; it must be auto");
+}
+
+#[test]
+fn j8_revocations_come_and_go() {
+    let folder = folder();
+    let revoke =
+        |arguments: &[&str]| alt_ws(folder.path(), &[("DATA_DIR", "kept")], &[&["revoke"], arguments].concat());
+    let run = revoke(&["--user", "ada"]);
+    assert_eq!((run.code, run.out.as_str()), (Some(1), ""));
+    assert!(run.err.contains("alt.db yet; is DATA_DIR right?"), "{}", run.err);
+    assert!(!folder.path().join("kept").exists(), "no list is made in the wrong place");
+
+    alt_ws(folder.path(), &[("DATA_DIR", "kept")], &["members", "add", "general", "ada"]).succeeded();
+    let run = revoke(&["--list"]);
+    assert_eq!((run.succeeded(), run.err.as_str()), ("", "alt-ws: nothing is revoked\n"));
+    assert!(revoke(&["--user", "42"]).succeeded().starts_with("revoked user 42 since 20"));
+    assert!(revoke(&["--jti", "t1", "--for", "24h"]).succeeded().starts_with("revoked jti t1 since 20"));
+    assert!(revoke(&["--jti", "t2", "--until", "2999-01-01T00:00:00Z"]).succeeded().starts_with("revoked jti t2"));
+    let run = revoke(&["--list"]);
+    let lines: Vec<_> = run.succeeded().lines().collect();
+    assert_eq!(lines.len(), 3, "{}", run.out);
+    assert!(lines[0].starts_with("jti   t2  since 20") && lines[0].ends_with("  until 2999-01-01T00:00:00.000Z"));
+    assert!(lines[1].starts_with("jti   t1  since 20") && lines[1].contains("  until 20"));
+    assert!(lines[2].starts_with("user  42  since 20") && lines[2].ends_with("  for ever"));
+    assert_eq!(revoke(&["--user", "42", "--undo"]).succeeded(), "believed again: user 42\n");
+    assert_eq!(revoke(&["--user", "42", "--undo"]).succeeded(), "was not revoked: user 42\n");
+    assert_eq!(revoke(&["--list"]).succeeded().lines().count(), 2);
+
+    for wrong in [
+        &[][..],
+        &["--user", "a", "--jti", "b"],
+        &["--list", "--user", "a"],
+        &["--list", "--undo"],
+        &["--user", "a", "--for", "1h", "--until", "2999-01-01T00:00:00Z"],
+        &["--user", "a", "--undo", "--for", "1h"],
+        &["--user", ""],
+        &["--jti", "a\nb"],
+        &["--user", "a", "--for", "soon"],
+        &["--user", "a", "--until", "2001-01-01T00:00:00Z"],
+        &["--user", "a", "--for", "0s"],
+    ] {
+        let run = revoke(wrong);
+        assert_eq!((run.code, run.out.as_str()), (Some(2), ""), "{wrong:?} {}", run.err);
+    }
+    assert_eq!(revoke(&["--list"]).succeeded().lines().count(), 2, "what was wrong did nothing");
+    let run = alt_ws(folder.path(), &[("STORE", "memory")], &["revoke", "--user", "ada"]);
     run.refused("STORE is \"memory\"; it must be auto");
 }

@@ -5,14 +5,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Who may use whom. `chat` uses of `auth` only the claims, `store` of `chat` only the vocabulary.
+/// Who may use whom. `chat` uses of `auth` only what a token says or why it is none, `store` of `chat` only the vocabulary.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("engineio", &["ids"]),
     ("socketio", &["ids"]),
     ("auth", &["ids"]),
-    ("chat", &["ids", "socketio", "auth::Claims"]),
-    ("store", &["ids", "chat::effect", "chat::event"]),
+    ("chat", &["ids", "socketio", "auth::Claims", "auth::AuthError", "auth::revocations"]),
+    ("store", &["ids", "auth::revocations", "chat::effect", "chat::event"]),
     ("config", &["ids", "auth"]),
     ("logging", &["config"]),
     ("load", &["ids", "auth"]),

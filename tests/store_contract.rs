@@ -13,11 +13,12 @@
 mod harness;
 
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use alt_ws::auth::{Claims, revocations};
 use alt_ws::chat::effect::ReceiptStatus::{Delivered, Read};
 use alt_ws::chat::effect::{Committed, Joined, Missed, NewMessage, Page, PageRequest, RecordBody, Refusal};
-use alt_ws::ids::{RoomId, UserId};
+use alt_ws::ids::{RoomId, Timestamp, UserId};
 use alt_ws::store::Health;
 use harness::*;
 
@@ -60,6 +61,7 @@ suite! {
     a_cancelled_record_is_never_stored_nor_answered
     a_record_that_waited_too_long_is_unavailable
     shutdown_stores_what_is_queued_and_then_refuses
+    j8_what_is_revoked_is_told_at_the_start_and_within_a_second_of_each_change
 }
 
 fn pair(subject: Subject) -> Subject {
@@ -528,4 +530,37 @@ fn shutdown_stores_what_is_queued_and_then_refuses(subject: Subject) {
     assert_eq!(store.shut_down().into_iter().map(stored).map(|message| message.seq).max(), Some(2000));
     assert_eq!(handle.health().messages, Health::Stopped);
     assert_eq!(handle.submit(record(0, access("r", "ann"))).unwrap_err(), Refusal::Unavailable);
+}
+
+fn j8_what_is_revoked_is_told_at_the_start_and_within_a_second_of_each_change(subject: Subject) {
+    let Some(mut list) = subject.revocation_list() else {
+        assert!(subject.start().revoked.try_recv().is_err(), "a store in memory knows of nothing");
+        return;
+    };
+    let of = |kind, value| revocations::Subject::from_parts(kind, value).unwrap();
+    let at = list.add(of("user", "ann"), None).unwrap();
+    let store = subject.start();
+    // The server's clock, a little later.
+    let now = Timestamp(at.0 + 1000);
+    let told = |what: &str, ann: bool, token: bool| {
+        let since = Instant::now();
+        loop {
+            let left = Duration::from_secs(1).saturating_sub(since.elapsed());
+            let list = store.revoked.recv_timeout(left).unwrap_or_else(|_| panic!("{what} was not told"));
+            let revokes = |user_id: &str, token_id: Option<&str>| {
+                let token_id = token_id.map(Into::into);
+                list.revokes(&Claims { token_id, ..Claims::new(user(user_id), "Name".into()) }, now)
+            };
+            assert!(!revokes("bob", None) && !revokes("bob", Some("t2")));
+            if (revokes("ann", None), revokes("bob", Some("t1"))) == (ann, token) {
+                return;
+            }
+        }
+    };
+    told("what was revoked before the start", true, false);
+    list.add(of("jti", "t1"), Some(Timestamp(at.0 + 60_000))).unwrap();
+    told("a revocation", true, true);
+    assert!(list.remove(&of("user", "ann")).unwrap());
+    told("one that was taken back", false, true);
+    assert_eq!(list.list().unwrap().iter().map(|line| line.subject.value()).collect::<Vec<_>>(), ["t1"]);
 }

@@ -153,16 +153,11 @@ export function connecting(world) {
     for (const event of ['error', 'ping', 'reconnect']) refusedWith(await user.emitAck(event, {}), 'bad_request', event);
   });
 
-  test('acks: events that are not there yet say so', async (t) => {
-    const ada = await world.user(t, world.claims('Ada'));
-    refusedWith(await ada.emitAck('auth:refresh', { token: 'nonsense' }), 'bad_request');
-  });
-
   test('acks: every event answers a payload that is no object with bad_request', async (t) => {
     const user = await world.user(t, world.claims('Ada'));
     const events = [
       'room:join', 'room:leave', 'message:send', 'typing:start', 'typing:stop', 'message:history',
-      'message:delivered', 'message:read', 'presence:update',
+      'message:delivered', 'message:read', 'presence:update', 'auth:refresh',
     ];
     for (const event of events) {
       for (const payload of [null, 'text', 5, [], {}]) {

@@ -8,7 +8,7 @@ export const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 export const MESSAGE_ID = /^[0-9a-f]{24}$/;
 export const CODES = [
   'access_denied', 'bad_request', 'not_found', 'too_large', 'rate_limited', 'busy', 'unavailable', 'storage_full',
-  'token_expired', 'internal',
+  'token_expired', 'token_invalid', 'internal',
 ];
 
 /** Each field of `expected` is in `actual` with the same type and value; a RegExp is matched against a string. */

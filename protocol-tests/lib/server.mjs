@@ -131,15 +131,15 @@ export class Server extends Process {
   }
 
   #editMembers(action, room, users) {
-    const args = ['members', action, String(room), ...users.map(String)];
-    const run = () =>
-      promisify(execFile)(altWsBinary(), args, {
-        env: { PATH: process.env.PATH, ...this.env },
-        cwd: this.dataDir,
-        timeout: START_LIMIT,
-      });
+    const run = () => this.operator('members', action, String(room), ...users.map(String));
     this.#members = this.#members.then(run, run);
     return this.#members;
+  }
+
+  /** A command of the operator, in the server's environment; resolves to what it printed. */
+  async operator(...args) {
+    const options = { env: { PATH: process.env.PATH, ...this.env }, cwd: this.dataDir, timeout: START_LIMIT };
+    return (await promisify(execFile)(altWsBinary(), args, options)).stdout;
   }
 
   /** SIGTERM: ends with 0, and the log holds no secret, no content and no panic. */

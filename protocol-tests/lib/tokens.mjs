@@ -18,9 +18,9 @@ const signers = {
   none: () => Buffer.alloc(0),
 };
 
-/** A token for `claims`, HS256 with the servers' secret unless told otherwise. */
-export function sign(claims, { alg = 'HS256', key = SECRET } = {}) {
-  const data = `${part({ alg, typ: 'JWT' })}.${part(claims)}`;
+/** A token for `claims`, HS256 with the servers' secret unless told otherwise; `header` has further members. */
+export function sign(claims, { alg = 'HS256', key = SECRET, header = {} } = {}) {
+  const data = `${part({ alg, typ: 'JWT', ...header })}.${part(claims)}`;
   const token = `${data}.${signers[alg](Buffer.from(data), key).toString('base64url')}`;
   issued.add(token);
   return token;

@@ -1,22 +1,40 @@
-//! The key that tokens are checked with, and the one algorithm that follows from it.
+//! The keys that tokens are checked with, and the one algorithm that follows from each.
 //!
-//! Owns the reading of key material. Knows nothing of what a token says.
+//! Owns the reading of key material; that of JWK Sets is [`jwks`]'s. Of a token it knows the `kid`, which
+//! chooses among the keys that are configured and nothing else.
 
 use std::fmt;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, crypto};
+use serde_json::Value;
 
-/// The configured key. Its kind alone decides the algorithm: a token that names another one is refused, so that a public
-/// key can never be used as an HMAC secret (fast-jwt CVE-2023-48223) and `none` means nothing.
+use super::jwks::{self, JwksError};
+
+/// The configured keys. A key's kind alone decides the algorithm: a token that names another one is refused, so that a
+/// public key can never be used as an HMAC secret (fast-jwt CVE-2023-48223) and `none` means nothing.
 #[derive(Clone)]
 pub struct Keys {
-    kind: Kind,
-    key: DecodingKey,
+    keys: Choice,
     require_exp: bool,
 }
 
+#[derive(Clone)]
+enum Choice {
+    /// The only one there is, whatever a token's `kid` says.
+    One(Key),
+    /// Those of a JWK Set, each with its `kid`.
+    Set(Vec<(Option<String>, Key)>),
+}
+
+/// One key.
+#[derive(Clone)]
+pub(super) struct Key {
+    kind: Kind,
+    key: DecodingKey,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Hs256,
     Rs256,
     Es256,
@@ -31,6 +49,34 @@ impl Kind {
             Self::Es256 => Algorithm::ES256,
             Self::EdDsa => Algorithm::EdDSA,
         }
+    }
+
+    /// As it stands in a token's `alg`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Hs256 => "HS256",
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+}
+
+impl Key {
+    /// Whether tokens can be checked with it is seen by a first verification: it tells a point of this curve from one of
+    /// another, now instead of at the first token. The key must have the right length already.
+    pub(super) fn tried(kind: Kind, key: DecodingKey) -> Option<Self> {
+        crypto::verify("AA", b"", &key, kind.algorithm()).is_ok().then_some(Self { kind, key })
+    }
+
+    /// The name of the algorithm, as it stands in a token's `alg`.
+    pub(super) fn algorithm(&self) -> &'static str {
+        self.kind.name()
+    }
+
+    /// Whether `signature` (base64url) is this key's over `message`. HMACs are compared in constant time.
+    pub(super) fn signed(&self, message: &str, signature: &str) -> bool {
+        matches!(crypto::verify(signature, message.as_bytes(), &self.key, self.kind.algorithm()), Ok(true))
     }
 }
 
@@ -66,7 +112,7 @@ impl Keys {
         if secret.contains("-----BEGIN ") {
             return Err(KeyError::PemAsSecret);
         }
-        Ok(Self { kind: Kind::Hs256, key: DecodingKey::from_secret(secret.as_bytes()), require_exp: false })
+        Ok(Self::one(Key { kind: Kind::Hs256, key: DecodingKey::from_secret(secret.as_bytes()) }))
     }
 
     /// RS256, ES256 or EdDSA, whichever the key in this PEM text is for.
@@ -98,10 +144,20 @@ impl Keys {
             Kind::Es256 => matches!(length, 33 | 65),
             Kind::EdDsa => length == 32,
         };
-        let keys = Self { kind, key, require_exp: false };
-        // A first verification tells a point of this curve from one of another, now instead of at the first token.
-        let usable = right_size && crypto::verify("AA", b"", &keys.key, kind.algorithm()).is_ok();
-        usable.then_some(keys).ok_or(KeyError::Unsupported)
+        let key = Some(key).filter(|_| right_size).and_then(|key| Key::tried(kind, key));
+        key.map(Self::one).ok_or(KeyError::Unsupported)
+    }
+
+    /// RS256, ES256 and EdDSA with the keys of a JWK Set (RFC 7517, 5), chosen by `kid`.
+    ///
+    /// # Errors
+    /// [`JwksError`], with what is wrong with which key.
+    pub fn from_jwks(json: &str) -> Result<Self, JwksError> {
+        Ok(Self { keys: Choice::Set(jwks::read(json)?), require_exp: false })
+    }
+
+    fn one(key: Key) -> Self {
+        Self { keys: Choice::One(key), require_exp: false }
     }
 
     /// Whether a token without `exp` is refused (`JWT_REQUIRE_EXP`); off unless set.
@@ -110,31 +166,40 @@ impl Keys {
         Self { require_exp, ..self }
     }
 
-    /// The name of the algorithm, as it stands in a token's `alg`.
+    /// The names of the keys' algorithms, as they stand in a token's `alg`.
     #[must_use]
-    pub fn algorithm(&self) -> &'static str {
-        match self.kind {
-            Kind::Hs256 => "HS256",
-            Kind::Rs256 => "RS256",
-            Kind::Es256 => "ES256",
-            Kind::EdDsa => "EdDSA",
+    pub fn algorithms(&self) -> String {
+        match &self.keys {
+            Choice::One(key) => key.algorithm().to_owned(),
+            Choice::Set(keys) => keys.iter().map(|(_, key)| key.algorithm()).collect::<Vec<_>>().join(", "),
         }
     }
 
-    pub(super) fn requires_exp(&self) -> bool {
+    /// Whether a token without `exp` is refused.
+    #[must_use]
+    pub fn requires_exp(&self) -> bool {
         self.require_exp
     }
 
-    /// Whether `signature` (base64url) is this key's over `message`. HMACs are compared in constant time.
-    pub(super) fn signed(&self, message: &str, signature: &str) -> bool {
-        matches!(crypto::verify(signature, message.as_bytes(), &self.key, self.kind.algorithm()), Ok(true))
+    /// The key for a token that names this one; or names none, where there is only one to be meant.
+    pub(super) fn choose(&self, kid: Option<&Value>) -> Option<&Key> {
+        match (&self.keys, kid) {
+            (Choice::One(key), _) => Some(key),
+            (Choice::Set(keys), Some(kid)) => {
+                keys.iter().find(|(id, _)| id.as_deref().is_some_and(|id| kid.as_str() == Some(id))).map(|(_, key)| key)
+            }
+            (Choice::Set(keys), None) => match keys.as_slice() {
+                [(_, key)] => Some(key),
+                _ => None,
+            },
+        }
     }
 }
 
 impl fmt::Debug for Keys {
-    /// Names the algorithm; the key stays out of logs.
+    /// Names the algorithms; the keys stay out of logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keys({})", self.algorithm())
+        write!(f, "Keys({})", self.algorithms())
     }
 }
 

@@ -98,7 +98,7 @@ fn the_user_is_user_id_else_id_else_sub_in_the_form_it_came_with() {
 }
 
 #[test]
-fn a_token_without_a_proper_user_id_is_invalid() {
+fn j7_a_token_without_a_proper_user_id_is_invalid() {
     let long = format!(r#"{{"userId":"{}"}}"#, "x".repeat(129));
     for json in [
         "{}",
@@ -170,7 +170,7 @@ fn j2_a_public_key_is_no_hmac_secret() {
     for pem in [RSA_KEY, EC_KEY, ED_KEY] {
         let keys = Keys::from_public_pem(pem).unwrap();
         for secret in [pem.to_owned(), pem.trim().to_owned(), format!("\n{pem}"), String::new()] {
-            for alg in ["HS256", keys.algorithm()] {
+            for alg in ["HS256", &keys.algorithms()] {
                 let token = forge(&format!(r#"{{"alg":"{alg}"}}"#), r#"{"id":5}"#, &secret);
                 assert!(invalid(verify(&token, &keys, NOW)), "{alg}");
             }
@@ -207,6 +207,39 @@ fn j4_times_are_numbers_with_five_seconds_of_leeway() {
     let nbf = |value: u64| claims(&format!(r#"{{"id":5,"nbf":{value}}}"#));
     assert!(nbf(NOW + 5).is_ok());
     assert!(invalid(nbf(NOW + 6)));
+}
+
+#[test]
+fn j4_when_a_token_was_made_is_believed_unless_that_lies_ahead() {
+    let iat = |value: &str| claims(&format!(r#"{{"id":5,"iat":{value}}}"#)).unwrap().issued_at;
+    assert_eq!(claims(r#"{"id":5}"#).unwrap().issued_at, None);
+    for (value, issued_at) in [
+        ("1699999000", Some(1_699_999_000)),
+        ("1699999000.9", Some(1_699_999_000)),
+        ("1700000005", Some(1_700_000_005)),
+        ("1700000006", None),
+        ("9223372036854775808", None),
+        ("1e300", None),
+        ("-1", Some(0)),
+    ] {
+        assert_eq!(iat(value), issued_at, "{value}");
+    }
+}
+
+#[test]
+fn j8_the_name_of_a_token_is_a_bounded_text_or_the_token_is_invalid() {
+    let id = |value: &str| claims(&format!(r#"{{"id":5,"jti":{value}}}"#)).map(|claims| claims.token_id);
+    assert_eq!(claims(r#"{"id":5}"#).unwrap().token_id, None);
+    assert_eq!(id("null").unwrap(), None);
+    let text = |length| format!("\"{}\"", "x".repeat(length));
+    assert_eq!(id("\"9f2c-é\"").unwrap().as_deref(), Some("9f2c-é"));
+    assert!(id(&text(MAX_TOKEN_ID_BYTES)).is_ok());
+    for bad in
+        ["\"\"", "5", "true", "[\"a\"]", "{\"$ne\":1}", r#""a\u0000""#, r#""a\n""#, &text(MAX_TOKEN_ID_BYTES + 1)]
+    {
+        assert!(invalid(id(bad).map(|_| Claims::new(UserId::nobody(), "".into()))), "{bad}");
+    }
+    assert!(invalid(claims(r#"{"id":5,"jti":"a","jti":"b"}"#)));
 }
 
 #[test]
@@ -278,11 +311,11 @@ fn j7_a_token_of_another_secret_is_invalid_and_foreign_claims_are_ignored() {
 }
 
 #[test]
-fn each_kind_of_public_key_verifies_its_own_tokens_only() {
+fn j7_each_kind_of_public_key_verifies_its_own_tokens_only_and_no_signature_of_zeros() {
     let all = [(RSA_KEY, RSA_TOKEN, "RS256"), (EC_KEY, EC_TOKEN, "ES256"), (ED_KEY, ED_TOKEN, "EdDSA")];
     for (pem, token, name) in all {
         let keys = Keys::from_public_pem(pem).unwrap();
-        assert_eq!(keys.algorithm(), name);
+        assert_eq!(keys.algorithms(), name);
         let claims = verify(token, &keys, NOW).unwrap();
         assert_eq!((claims.user.as_str(), &*claims.username, claims.expires_at), ("42", "Ada", Some(2_000_000_000)));
         assert_eq!(verify(token, &keys, 2_000_000_005), Err(AuthError::Expired));

@@ -6,6 +6,7 @@
 mod arrival;
 mod entering;
 mod restoring;
+mod tokens;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::Instant;
 
 use super::application::{Application, ConnectRequest, Departure, Now};
 use super::command::{self, Command, Context, Limits, Send};
-use super::deadlines::{Deadlines, Entry};
+use super::deadlines::Deadlines;
 use super::effect::{
     Committed, Effect, History, NewMessage, NewReceipt, Origin, Outcome, PageRequest, Record, RecordBody, Refusal,
 };
@@ -24,9 +25,12 @@ use super::presence::{PresenceChange, Status};
 use super::reply::Call;
 use super::rooms::{Interest, Rooms};
 use super::typing::{Expiry, STOPS_AFTER, Started, Typing};
+use crate::auth::revocations::Revocations;
+use crate::auth::{AuthError, Claims};
 use crate::ids::{CoreId, RoomId, SocketKey, UserId};
 use crate::socketio::{AckId, Event};
 use restoring::Restorations;
+use tokens::{Token, TokenEnds};
 
 /// How this deployment's chat behaves.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +53,7 @@ pub struct Chat {
     rooms: Rooms,
     requests: Requests,
     typing_ends: Deadlines<(SocketKey, RoomId)>,
-    token_ends: Deadlines<SocketKey>,
+    token_ends: TokenEnds,
     restorations: Restorations,
 }
 
@@ -68,7 +72,7 @@ struct Socket {
     chosen: Option<Status>,
     /// Conversations that the user was removed from before that moment: what the store had read may still name them.
     lost: Vec<RoomId>,
-    token_end: Option<Entry>,
+    token: Token,
 }
 
 impl Chat {
@@ -83,7 +87,7 @@ impl Chat {
             rooms: Rooms::default(),
             requests: Requests::default(),
             typing_ends: Deadlines::default(),
-            token_ends: Deadlines::default(),
+            token_ends: TokenEnds::default(),
             restorations: Restorations::default(),
         }
     }
@@ -100,6 +104,7 @@ impl Chat {
                 let receipt = NewReceipt { room, user: socket.user.clone(), message, status, up_to };
                 self.store(call, PendingKind::Receipt, RecordBody::Receipt(receipt), out);
             }
+            Command::Refresh(token) => out.push(Effect::Verify { socket: call.socket, ack: call.ack, token }),
             Command::Presence(status) => {
                 let Some(socket) = self.sockets.get_mut(&call.socket) else { return };
                 if socket.arrived {
@@ -244,7 +249,7 @@ impl Application for Chat {
             out.push(Effect::Disconnect { socket, reason: "no_claims" });
             return;
         };
-        self.admit(socket, claims, now);
+        self.admit(socket, claims, now, out);
         self.await_arrival(socket, out);
     }
 
@@ -286,9 +291,7 @@ impl Application for Chat {
             Departure::Lost => {}
         }
         self.restorations.remove(key);
-        if let Some(entry) = socket.token_end {
-            self.token_ends.remove(entry);
-        }
+        self.token_ends.forget(&socket.token);
         for room in socket.typing.stop_all() {
             out.push(typing_effect(key, &socket, &room, false));
         }
@@ -329,12 +332,23 @@ impl Application for Chat {
         }
     }
 
+    fn verified(
+        &mut self,
+        socket: SocketKey,
+        ack: Option<AckId>,
+        verdict: Result<Claims, AuthError>,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        self.refresh(socket, ack, verdict, now, out);
+    }
+
+    fn revoked(&mut self, list: &Revocations, now: Now, out: &mut Vec<Effect>) {
+        self.end_revoked(list, now, out);
+    }
+
     fn timeout(&mut self, now: Now, out: &mut Vec<Effect>) {
-        while let Some(key) = self.token_ends.pop_due(now.instant) {
-            let context = Context { event: "token".to_owned(), ..Context::default() };
-            Call { socket: key, ack: None, context }.fail(&Failure::token_expired(), out);
-            out.push(Effect::Disconnect { socket: key, reason: "token_expired" });
-        }
+        self.end_tokens(now, out);
         while let Some((key, room)) = self.typing_ends.pop_due(now.instant) {
             let Some(socket) = self.sockets.get_mut(&key) else { continue };
             match socket.typing.expire(&room, now.instant) {

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use super::effect::{Effect, Outcome};
 use super::event::Online;
-use crate::auth::Claims;
+use crate::auth::revocations::Revocations;
+use crate::auth::{AuthError, Claims};
 use crate::ids::{RoomId, SocketKey, Timestamp, UserId};
 use crate::socketio::AckId;
 use crate::socketio::Event;
@@ -71,6 +72,20 @@ pub trait Application: 'static {
 
     /// A user is no member of a room any more. May come twice, and for users who are not there.
     fn removed(&mut self, room: &RoomId, user: &UserId, now: Now, out: &mut Vec<Effect>);
+
+    /// A token that [`Effect::Verify`] asked about was checked. The socket may be gone.
+    fn verified(
+        &mut self,
+        socket: SocketKey,
+        ack: Option<AckId>,
+        verdict: Result<Claims, AuthError>,
+        now: Now,
+        out: &mut Vec<Effect>,
+    );
+
+    /// From now on these tokens are believed no more, and whoever is here with one of them is to go. May come again, with
+    /// the same or with others.
+    fn revoked(&mut self, list: &Revocations, now: Now, out: &mut Vec<Effect>);
 
     /// The deadline has passed.
     fn timeout(&mut self, now: Now, out: &mut Vec<Effect>);

@@ -6,6 +6,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::bearer::BearerToken;
 use super::effect::{Page, PageRequest, ReceiptStatus};
 use super::event::{Code, Failure};
 use super::presence::Status;
@@ -99,6 +100,8 @@ pub enum Command {
     },
     /// `presence:update`.
     Presence(Status),
+    /// `auth:refresh`.
+    Refresh(BearerToken),
 }
 
 /// The fields of `message:send`.
@@ -183,6 +186,8 @@ struct Payload<'a> {
     after: Option<&'a RawValue>,
     #[serde(borrow)]
     limit: Option<&'a RawValue>,
+    #[serde(borrow)]
+    token: Option<&'a RawValue>,
 }
 
 impl Failure {
@@ -243,7 +248,8 @@ fn read(name: &str, argument: Option<&str>, limits: &Limits, context: &mut Conte
             status(payload.status).map(Command::Presence)
         }
         EventName::AuthRefresh => {
-            Err(Failure::bad_request(format!("{name} is not available in this version of the server")))
+            echoes?;
+            required(payload.token, "token", "a string").map(|token| Command::Refresh(BearerToken::new(token)))
         }
     }
 }

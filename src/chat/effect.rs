@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::chat::bearer::BearerToken;
 use crate::chat::event::{Code, Message};
 use crate::chat::presence::PresenceChange;
 use crate::ids::{CoreId, MessageId, RoomId, SocketKey, Timestamp, UserId};
@@ -72,6 +73,16 @@ pub enum Effect {
         socket: SocketKey,
         /// What happened.
         change: PresenceChange,
+    },
+    /// Check a token that a client sent; the verdict comes back through
+    /// [`verified`](super::application::Application::verified), before anything else is asked of the application.
+    Verify {
+        /// The socket that sent it.
+        socket: SocketKey,
+        /// The id under which it wants an answer, if it does.
+        ack: Option<AckId>,
+        /// What it sent.
+        token: BearerToken,
     },
     /// The store has answered for all the rooms of a socket that [comes back](super::application::Application::restore).
     Restored {

@@ -63,6 +63,8 @@ pub enum Code {
     Unavailable,
     /// The disk is full; nothing was stored.
     StorageFull,
+    /// The token is not one that this socket may have.
+    TokenInvalid,
     /// The token's time is over.
     TokenExpired,
     /// Our fault.
@@ -71,7 +73,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::AccessDenied,
         Self::BadRequest,
         Self::NotFound,
@@ -80,6 +82,7 @@ impl Code {
         Self::Busy,
         Self::Unavailable,
         Self::StorageFull,
+        Self::TokenInvalid,
         Self::TokenExpired,
         Self::Internal,
     ];
@@ -96,6 +99,7 @@ impl Code {
             Self::Busy => "busy",
             Self::Unavailable => "unavailable",
             Self::StorageFull => "storage_full",
+            Self::TokenInvalid => "token_invalid",
             Self::TokenExpired => "token_expired",
             Self::Internal => "internal",
         }
@@ -282,6 +286,18 @@ pub fn user_offline(user: &UserId, username: &str, at: Timestamp) -> OutEvent {
 #[must_use]
 pub fn presence_changed(user: &UserId, username: &str, status: Status, at: Timestamp) -> OutEvent {
     OutEvent::new("presence:changed", user_fields(user, username).field("status", &status).field("timestamp", &at))
+}
+
+/// `auth:expiring`: the token ends in so many seconds.
+#[must_use]
+pub fn auth_expiring(in_seconds: u64) -> OutEvent {
+    OutEvent::new("auth:expiring", Object::with_capacity(16).field("in", &in_seconds))
+}
+
+/// The ack of `auth:refresh`. A token that never ends has no time.
+#[must_use]
+pub fn refreshed_ack(expires_at: Option<Timestamp>) -> String {
+    Object::with_capacity(64).field("ok", &true).optional("expiresAt", expires_at.as_ref()).finish()
 }
 
 /// `server:draining`: come back in so many milliseconds.

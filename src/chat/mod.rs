@@ -7,6 +7,7 @@
 
 pub mod app;
 pub mod application;
+pub mod bearer;
 pub mod command;
 pub mod deadlines;
 pub mod effect;

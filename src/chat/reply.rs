@@ -86,6 +86,10 @@ impl Failure {
         Self { code: Code::RateLimited, message: "Too many events: slow down".to_owned(), retry_after_ms }
     }
 
+    pub(super) fn token_invalid(message: &str) -> Self {
+        Self { code: Code::TokenInvalid, message: message.to_owned(), retry_after_ms: None }
+    }
+
     pub(super) fn token_expired() -> Self {
         Self { code: Code::TokenExpired, message: "The token has expired".to_owned(), retry_after_ms: None }
     }

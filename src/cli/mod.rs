@@ -9,6 +9,7 @@ mod health;
 mod load;
 mod members;
 mod migrate;
+mod revoke;
 mod serve;
 mod token;
 
@@ -39,6 +40,8 @@ enum Command {
     /// Say who may enter a conversation.
     #[command(subcommand)]
     Members(members::Action),
+    /// Refuse a token, or all tokens of a user, from now on.
+    Revoke(revoke::Args),
     /// Make the tables and indexes that the stores need; the server does the same when it starts.
     Migrate,
     /// Put a running server under load and count what comes back.
@@ -84,6 +87,7 @@ pub(crate) fn main() -> ExitCode {
             Command::Serve => serve::run(&variables),
             Command::Token(args) => token::run(&args, &variables),
             Command::Members(action) => members::run(&action, &variables),
+            Command::Revoke(args) => revoke::run(args, &variables),
             Command::Migrate => migrate::run(&variables),
             Command::Load(args) => load::run(args, &variables),
             Command::CheckConfig => check_config::run(&variables),

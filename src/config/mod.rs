@@ -6,6 +6,7 @@
 mod bundle;
 mod error;
 mod http;
+mod keys;
 pub mod limits;
 mod origins;
 mod proxies;
@@ -19,14 +20,13 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use crate::auth::Keys;
 use crate::ids::CoreId;
 pub use bundle::ClientBundle;
 pub use error::ConfigError;
 pub use http::{CookieName, Edge, Exposure, SocketPath};
+use keys::{TokenKeys, token_keys};
+pub use keys::{read_key_file, signing_secret};
 pub use origins::Origins;
 pub use proxies::{Network, TrustProxy, first_of};
 pub use reader::Setting;
@@ -85,12 +85,15 @@ pub struct Config {
     pub environment: Environment,
     /// `WS_HOST` (default 0.0.0.0, all of IPv4) and `WS_PORT` (0..=65535, default 3001; 0 takes any free port).
     pub listen: SocketAddr,
-    /// `JWT_SECRET` or `JWT_PUBLIC_KEY`, with `JWT_REQUIRE_EXP` (default false: old issuers leave `exp` out).
+    /// `JWT_SECRET`, `JWT_PUBLIC_KEY` or `JWT_JWKS_FILE`, with `JWT_REQUIRE_EXP` (default false: old issuers leave
+    /// `exp` out).
     pub keys: Keys,
-    /// The secret behind [`Config::keys`] when it was made up: in development, with neither variable set. 256 bits.
+    /// `JWT_JWKS_FILE`: where [`Config::keys`] came from, to be read again when it changes.
+    pub key_file: Option<PathBuf>,
+    /// The secret behind [`Config::keys`] when it was made up: in development, with no key set. 256 bits.
     pub made_up_secret: Option<Secret>,
-    /// The secret that the page to try the chat with signs its tokens with: in development, unless `JWT_PUBLIC_KEY` is
-    /// set.
+    /// The secret that the page to try the chat with signs its tokens with: in development, unless the keys are
+    /// public ones.
     pub page_secret: Option<Secret>,
     /// `CORS_ORIGIN`: `*` or a list separated by commas. Default: same origin only; in development `*`, because a
     /// front end under work is served from another port.
@@ -193,32 +196,14 @@ pub fn listen_address(variables: &Variables) -> Result<SocketAddr, ConfigError> 
     listen(&mut Reader::new(&|name| variables.get(name)))
 }
 
-/// The secret that this installation's tokens are signed with, for a command that makes one and needs nothing else.
-///
-/// # Errors
-/// [`ConfigError`] when there is none, or it is refused.
-pub fn signing_secret(variables: &Variables) -> Result<Secret, ConfigError> {
-    let lookup = |name: &str| variables.get(name);
-    let reader = &mut Reader::new(&lookup);
-    let environment = environment(reader)?;
-    let secret = reader.secret("JWT_SECRET")?;
-    let instruction = match (&secret, reader.raw("JWT_PUBLIC_KEY")?) {
-        (_, Some(_)) => "tokens for JWT_PUBLIC_KEY are signed by the holder of its private key, not here",
-        (_, None) => "set it to the server's: a token is good only for the secret it was signed with",
-    };
-    let secret = secret.ok_or(ConfigError::Missing { name: "JWT_SECRET", instruction })?;
-    secret_keys(reader, environment, &secret)?;
-    Ok(secret)
-}
-
 fn parse(lookup: Lookup<'_>) -> Result<Report, ConfigError> {
     let reader = &mut Reader::new(lookup);
     let environment = environment(reader)?;
     let development = environment == Environment::Development;
 
     let listen = listen(reader)?;
-    let (keys, secret, made_up) = keys(reader, environment)?;
-    let made_up_secret = secret.clone().filter(|_| made_up);
+    let TokenKeys { keys, file: key_file, secret, is_made_up } = token_keys(reader, environment)?;
+    let made_up_secret = secret.clone().filter(|_| is_made_up);
     let page_secret = secret.filter(|_| development);
     let origins = reader.parsed(
         "CORS_ORIGIN",
@@ -260,6 +245,7 @@ fn parse(lookup: Lookup<'_>) -> Result<Report, ConfigError> {
         environment,
         listen,
         keys,
+        key_file,
         made_up_secret,
         page_secret,
         origins,
@@ -304,68 +290,6 @@ fn listen(reader: &mut Reader<'_>) -> Result<SocketAddr, ConfigError> {
         if text == "localhost" { Some(Ipv4Addr::LOCALHOST.into()) } else { text.parse().ok() }
     })?;
     Ok(SocketAddr::new(host, port))
-}
-
-/// The one key that tokens are checked with, its secret if it has one, and whether that had to be made up.
-fn keys(reader: &mut Reader<'_>, environment: Environment) -> Result<(Keys, Option<Secret>, bool), ConfigError> {
-    let secret = reader.secret("JWT_SECRET")?;
-    let read = |pem: &str| {
-        Keys::from_public_pem(pem).map_err(|error| format!("the PEM text of a public key for tokens; {error}"))
-    };
-    let public = reader.text_or_file("JWT_PUBLIC_KEY", "-----BEGIN", read, Keys::algorithm)?;
-    let require_exp = reader.boolean("JWT_REQUIRE_EXP", false)?;
-    let (keys, secret, made_up) = match (secret, public) {
-        (Some(_), Some(_)) => {
-            return Err(ConfigError::Contradiction {
-                first: "JWT_SECRET".into(),
-                second: "JWT_PUBLIC_KEY".into(),
-                instruction: "unset one of them, because the key alone decides which algorithm is believed",
-            });
-        }
-        (Some(secret), None) => (secret_keys(reader, environment, &secret)?, Some(secret), false),
-        (None, Some(keys)) => (keys, None, false),
-        (None, None) if environment == Environment::Development => {
-            let secret = random_secret()?;
-            reader.warnings.push("JWT_SECRET is not set: each start makes up another, and ends earlier tokens".into());
-            (secret_keys(reader, environment, &secret)?, Some(secret), true)
-        }
-        (None, None) => {
-            return Err(ConfigError::Missing {
-                name: "JWT_SECRET",
-                instruction: "set it to the secret that your tokens are signed with, at least 32 random bytes, or set \
-                              JWT_PUBLIC_KEY to their issuer's public key (only NODE_ENV=development can do without)",
-            });
-        }
-    };
-    Ok((keys.with_required_exp(require_exp), secret, made_up))
-}
-
-/// Refuses secrets that anybody would guess, and warns of those that a machine could.
-fn secret_keys(reader: &mut Reader<'_>, environment: Environment, secret: &Secret) -> Result<Keys, ConfigError> {
-    let refuse = |allowed: &str| ConfigError::Value {
-        name: "JWT_SECRET".into(),
-        value: MASK.into(),
-        allowed: allowed.to_owned(),
-    };
-    let keys = Keys::from_secret(secret.reveal())
-        .map_err(|error| refuse(&format!("a shared secret ({error}; a public key goes into JWT_PUBLIC_KEY)")))?;
-    if secret.is_well_known() {
-        let advice = "at least 32 random bytes, not a text that examples use: whoever guesses it can be any user";
-        if environment != Environment::Development {
-            return Err(refuse(advice));
-        }
-        reader.warnings.push(format!("JWT_SECRET should be {advice}"));
-    } else if secret.reveal().len() < 32 {
-        reader.warnings.push("JWT_SECRET is shorter than the 32 bytes that HS256 asks for (RFC 7518, 3.2)".into());
-    }
-    Ok(keys)
-}
-
-/// 256 bits, the strength of HS256, as text that survives a shell.
-fn random_secret() -> Result<Secret, ConfigError> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| ConfigError::Random(error.to_string()))?;
-    Ok(Secret::new(URL_SAFE_NO_PAD.encode(bytes)))
 }
 
 #[cfg(test)]

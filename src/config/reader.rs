@@ -194,7 +194,7 @@ impl<'a> Reader<'a> {
         name: &'static str,
         marker: &str,
         read: impl FnOnce(&str) -> Result<T, String>,
-        show: impl FnOnce(&T) -> &'static str,
+        show: impl FnOnce(&T) -> String,
     ) -> Result<Option<T>, ConfigError> {
         let Some((text, source)) = self.raw(name)? else {
             self.note(name, "(not set)", Source::Default);
@@ -210,17 +210,42 @@ impl<'a> Reader<'a> {
             (value, source)
         } else {
             let path = PathBuf::from(text);
-            let text = read_file(name, &path)?;
-            let value = read(&text).map_err(|allowed| ConfigError::File {
-                name: name.into(),
-                path: path.clone(),
-                complaint: format!("must be {allowed}"),
-            })?;
-            (value, Source::File(path))
+            (parse_file(name, &path, read)?, Source::File(path))
         };
         self.note(name, show(&value), source);
         Ok(Some(value))
     }
+
+    /// As [`Self::text_or_file`] for what is in a file always; with the file's path.
+    pub(super) fn file<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+        show: impl FnOnce(&T) -> String,
+    ) -> Result<Option<(T, PathBuf)>, ConfigError> {
+        let Some((path, _)) = self.raw(name)? else {
+            self.note(name, "(not set)", Source::Default);
+            return Ok(None);
+        };
+        let path = PathBuf::from(path);
+        let value = parse_file(name, &path, read)?;
+        self.note(name, show(&value), Source::File(path.clone()));
+        Ok(Some((value, path)))
+    }
+}
+
+/// The value in a file that the variable `name` names. `read` says what it must be.
+pub(super) fn parse_file<T>(
+    name: &str,
+    path: &Path,
+    read: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<T, ConfigError> {
+    let text = read_file(name, path)?;
+    read(&text).map_err(|allowed| ConfigError::File {
+        name: name.into(),
+        path: path.into(),
+        complaint: format!("must be {allowed}"),
+    })
 }
 
 /// Digits only: neither a sign nor blanks, which `FromStr` would take in part.

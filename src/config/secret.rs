@@ -30,7 +30,7 @@ impl Secret {
 }
 
 /// Compared without case and punctuation: `Your-Secret-Key` is `your_secret_key`.
-const WELL_KNOWN: [&str; 16] = [
+const WELL_KNOWN: [&str; 30] = [
     "secret",
     "mysecret",
     "supersecret",
@@ -47,6 +47,20 @@ const WELL_KNOWN: [&str; 16] = [
     "yourjwtsecretkey",
     "yoursupersecretjwtkey",
     "your256bitsecret",
+    "yoursecretkeyhere",
+    "yoursecrethere",
+    "yoursupersecretkey",
+    "yourjwtsecrethere",
+    "mysecretkey",
+    "mysupersecretkey",
+    "supersecretkey",
+    "supersecretjwtkey",
+    "replacethiswithyoursecret",
+    "replaceme",
+    "keyboardcat",
+    "shhhhh",
+    "averylongsecretkey",
+    "thisisasecretkey",
 ];
 
 impl fmt::Debug for Secret {
@@ -61,9 +75,16 @@ mod tests {
 
     #[test]
     fn well_known_secrets_are_known_in_every_spelling() {
-        for text in
-            ["secret", "SECRET", "change-me", "changeme", "your-secret-key", "your_jwt_secret", "your-256-bit-secret"]
-        {
+        for text in [
+            "secret",
+            "SECRET",
+            "change-me",
+            "changeme",
+            "your-secret-key",
+            "your_jwt_secret",
+            "your-256-bit-secret",
+            "Super_Secret-JWT.key",
+        ] {
             assert!(Secret::new(text.into()).is_well_known(), "{text}");
         }
         for text in ["secret2f8a", "", "correct horse battery staple"] {

@@ -25,7 +25,7 @@ fn with_only_a_secret_every_default_is_the_strict_one() {
     let config = Config::from_env(&|name| (name == "JWT_SECRET").then(|| SECRET.to_owned())).unwrap();
     assert_eq!(config.environment, Environment::Production);
     assert_eq!(config.listen.to_string(), "0.0.0.0:3001");
-    assert_eq!(config.keys.algorithm(), "HS256");
+    assert_eq!(config.keys.algorithms(), "HS256");
     assert_eq!(config.made_up_secret, None);
     assert_eq!(config.origins, Origins::SameOrigin);
     assert!(!config.allow_eio3);
@@ -62,7 +62,7 @@ fn development_opens_rooms_and_origins_and_makes_up_a_new_secret_each_time() {
 }
 
 #[test]
-fn without_a_key_nothing_but_development_starts() {
+fn j3_without_a_key_nothing_but_development_starts() {
     for environment in ["production", "test"] {
         for secret in ["", "  "] {
             let error = report(&[("NODE_ENV", environment), ("JWT_SECRET", secret)]).unwrap_err().to_string();
@@ -72,15 +72,19 @@ fn without_a_key_nothing_but_development_starts() {
 }
 
 #[test]
-fn well_known_secrets_are_refused_and_short_ones_warned_of() {
-    for secret in ["secret", "changeme", "your-secret-key", "your_jwt_secret", "-----BEGIN PUBLIC KEY-----"] {
+fn j3_well_known_and_short_secrets_are_refused_and_weak_ones_warned_of() {
+    let well_known = ["secret", "changeme", "your-secret-key", "your_jwt_secret", "your-super-secret-jwt-key"];
+    for secret in [well_known.as_slice(), &["-----BEGIN PUBLIC KEY-----", "f", "15 bytes at las"]].concat() {
         for environment in ["production", "test"] {
             let error = report(&[("NODE_ENV", environment), ("JWT_SECRET", secret)]).unwrap_err().to_string();
             assert!(error.starts_with("JWT_SECRET is ********; it must be"), "{error}");
         }
     }
     let warnings = |pairs: &[(&str, &str)]| report(pairs).unwrap().warnings.len();
-    assert_eq!(warnings(&[("NODE_ENV", "development"), ("JWT_SECRET", "secret")]), 1);
+    for secret in ["secret", "15 bytes at las"] {
+        assert_eq!(warnings(&[("NODE_ENV", "development"), ("JWT_SECRET", secret)]), 1);
+    }
+    assert_eq!(warnings(&[("JWT_SECRET", "16 bytes at last")]), 1);
     assert_eq!(warnings(&[("JWT_SECRET", "an old but private one")]), 1);
     assert_eq!(warnings(&[("JWT_SECRET", SECRET)]), 0);
 }
@@ -365,7 +369,7 @@ fn a_public_key_may_be_text_one_line_of_text_or_a_file() {
     std::fs::write(&path, PEM).unwrap();
     for value in [PEM, &PEM.replace('\n', "\\n"), path.to_str().unwrap()] {
         let Report { config, settings, .. } = report(&[("JWT_PUBLIC_KEY", value)]).unwrap();
-        assert_eq!(config.keys.algorithm(), "EdDSA");
+        assert_eq!(config.keys.algorithms(), "EdDSA");
         assert!(settings.iter().any(|setting| setting.name == "JWT_PUBLIC_KEY" && setting.value == "EdDSA"));
     }
     assert!(complaint(&[("JWT_PUBLIC_KEY", PEM)]).starts_with("JWT_SECRET and JWT_PUBLIC_KEY are both set"));
@@ -376,6 +380,43 @@ fn a_public_key_may_be_text_one_line_of_text_or_a_file() {
         let error = report(&[("JWT_PUBLIC_KEY", value)]).unwrap_err().to_string();
         assert!(error.starts_with("JWT_PUBLIC_KEY ") && !error.contains("c2VjcmV0"), "{error}");
     }
+}
+
+#[test]
+fn a_jwk_set_is_read_from_its_file_and_is_the_only_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jwks.json");
+    let jwk = |more: &str| {
+        format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"cKhqeXEgDdyKbI0GYc6yZZCEstIi0J00QILH4PxSb0Q"{more}}}"#)
+    };
+    std::fs::write(&path, format!("{{\"keys\":[{}]}}", jwk(r#","kid":"a""#))).unwrap();
+    let file = ("JWT_JWKS_FILE", path.to_str().unwrap());
+    let Report { config, settings, .. } = report(&[file, ("JWT_REQUIRE_EXP", "true")]).unwrap();
+    assert!(config.keys.algorithms() == "EdDSA" && config.keys.requires_exp());
+    assert_eq!(config.key_file.as_deref(), Some(path.as_path()));
+    let shown = settings.iter().find(|setting| setting.name == "JWT_JWKS_FILE").unwrap();
+    assert_eq!((shown.value.as_str(), &shown.source), ("EdDSA", &Source::File(path.clone())));
+    assert_eq!(read_key_file(&path).unwrap().algorithms(), "EdDSA");
+
+    assert!(complaint(&[file]).starts_with("JWT_SECRET and JWT_JWKS_FILE are both set"));
+    let pem = (
+        "JWT_PUBLIC_KEY",
+        "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAcKhqeXEgDdyKbI0GYc6yZZCEstIi0J00QILH4PxSb0Q=\n-----END PUBLIC KEY-----",
+    );
+    let both = report(&[pem, file]).unwrap_err().to_string();
+    assert!(both.starts_with("JWT_PUBLIC_KEY and JWT_JWKS_FILE are both set"), "{both}");
+    for (keys, words) in [
+        (jwk(r#","d":"c2VjcmV0""#), "its key 1 is private"),
+        (r#"{"kty":"oct","k":"c2VjcmV0"}"#.to_owned(), "its key 1 is a shared secret (\"oct\")"),
+        (String::new(), "it has no key for signatures"),
+    ] {
+        std::fs::write(&path, format!("{{\"keys\":[{keys}]}}")).unwrap();
+        let error = report(&[file]).unwrap_err().to_string();
+        assert!(error.starts_with("JWT_JWKS_FILE names the file") && error.contains(words), "{error}");
+        assert!(!error.contains("c2VjcmV0"), "{error}");
+    }
+    let missing = report(&[("JWT_JWKS_FILE", "/nowhere.json")]).unwrap_err().to_string();
+    assert!(missing.contains("cannot be read"), "{missing}");
 }
 
 #[test]
@@ -392,7 +433,7 @@ fn the_report_names_every_variable_once_and_shows_no_secret() {
     let mut names: Vec<_> = settings.iter().map(|setting| setting.name).collect();
     names.sort_unstable();
     let expected = "ALLOW_EIO3 CLIENT_BUNDLE_DIR COOKIE_NAME CORES CORS_ORIGIN DATA_DIR DB_HOST DB_NAME DB_PASS DB_PORT DB_USER \
-                    DRAIN_TIMEOUT_MS JWT_PUBLIC_KEY JWT_REQUIRE_EXP JWT_SECRET LOG_LEVEL MAX_CONNECTIONS_PER_IP \
+                    DRAIN_TIMEOUT_MS JWT_JWKS_FILE JWT_PUBLIC_KEY JWT_REQUIRE_EXP JWT_SECRET LOG_LEVEL MAX_CONNECTIONS_PER_IP \
                     MAX_CONNECTIONS_PER_USER MAX_MESSAGE_BYTES METRICS MONGO_URI NODE_ENV OPEN_ROOMS PARSER PERSIST_TIMEOUT_MS \
                     PRESENCE_GRACE_MS PRESENCE_SCOPE RATE_LIMIT_BYTES RATE_LIMIT_EVENTS RECOVERY_MS SOCKET_PATH STORE \
                     TRUST_PROXY WS_DEFLATE WS_HOST WS_PORT";

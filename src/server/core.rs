@@ -222,6 +222,9 @@ impl<A: Application> Core<A> {
                     state.execute(now);
                 });
             }),
+            Mail::Revoked(list) => self.with(|state, now| {
+                state.survive(|state| state.handle_revoked(&list, now));
+            }),
             Mail::Call(call) => self.with(|state, now| state.handle_call(call, now)),
             Mail::Abort { sid, request } => self.with(|state, now| state.handle_abort(&sid, request, now)),
             Mail::Recovery(letter) => self.with(|state, now| {

@@ -1,12 +1,15 @@
 //! Who may connect: the token of a CONNECT packet or of the handshake's header, and the guests of development.
 //!
-//! Owns where a token may come from. What makes a token good is [`crate::auth`]'s.
+//! Owns where a token may come from, and which keys and which revocations count at the moment. What makes a token good
+//! is [`crate::auth`]'s.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Deserialize;
 
+use crate::auth::revocations::Revocations;
 use crate::auth::{self, AuthError, Claims, Keys};
 use crate::chat::event::Code;
 use crate::chat::json::Object;
@@ -19,12 +22,16 @@ pub enum Gate {
     /// Nothing; the application gets no claims.
     Open,
     /// A valid token.
-    Tokens {
-        /// What it must be signed with.
-        keys: Keys,
-        /// Development: whoever brings no token is a guest.
-        guests: Option<Guests>,
-    },
+    Tokens(Tokens),
+}
+
+/// What makes a token valid. The keys and the list of revocations are changed as a whole and while others read them.
+#[derive(Debug)]
+pub struct Tokens {
+    keys: ArcSwap<Keys>,
+    /// `None`: not known yet, and nobody is let in.
+    revoked: Arc<ArcSwapOption<Revocations>>,
+    guests: Option<Guests>,
 }
 
 /// Makes guests, each with a name of their own.
@@ -40,6 +47,37 @@ struct Credentials {
 }
 
 impl Gate {
+    /// Asks for tokens that are signed with one of the keys. `guests`, in development: whoever brings none is one.
+    #[must_use]
+    pub fn tokens(keys: Keys, guests: Option<Guests>) -> Self {
+        let revoked = Arc::new(ArcSwapOption::from_pointee(Revocations::default()));
+        Self::Tokens(Tokens { keys: ArcSwap::from_pointee(keys), revoked, guests })
+    }
+
+    /// From now on tokens are checked with these keys. Whether they need an end stays as it was.
+    pub(crate) fn change_keys(&self, keys: Keys) {
+        if let Self::Tokens(tokens) = self {
+            let require_exp = tokens.keys.load().requires_exp();
+            tokens.keys.store(Arc::new(keys.with_required_exp(require_exp)));
+        }
+    }
+
+    /// Where to put another list of revocations; `None` when nobody is asked for tokens.
+    pub(crate) fn revoked(&self) -> Option<Arc<ArcSwapOption<Revocations>>> {
+        match self {
+            Self::Open => None,
+            Self::Tokens(tokens) => Some(Arc::clone(&tokens.revoked)),
+        }
+    }
+
+    /// Whether it is known what is revoked. Until then nobody is to come: they could not be told good from bad.
+    pub(crate) fn is_ready(&self) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Tokens(tokens) => tokens.revoked.load().is_some(),
+        }
+    }
+
     /// Reads the claims of someone who connects.
     ///
     /// # Errors
@@ -50,17 +88,41 @@ impl Gate {
         authorization: Option<&str>,
         now: Timestamp,
     ) -> Result<Option<Claims>, AuthError> {
-        let Self::Tokens { keys, guests } = self else { return Ok(None) };
+        let Self::Tokens(tokens) = self else { return Ok(None) };
         let in_payload = payload.and_then(|text| serde_json::from_str::<Credentials>(text).ok()?.token);
         let token = match &in_payload {
             Some(serde_json::Value::String(token)) if !token.is_empty() => Some(token.as_str()),
             None | Some(serde_json::Value::Null | serde_json::Value::String(_)) => authorization.and_then(bearer),
             Some(_) => return Err(AuthError::Invalid("token is no string")),
         };
-        match (token, guests) {
-            (Some(token), _) => auth::verify(token, keys, now.0 / 1000).map(Some),
+        match (token, &tokens.guests) {
+            (Some(token), _) => tokens.verify(token, now).map(Some),
             (None, Some(guests)) => Ok(Some(guests.next(now)?)),
             (None, None) => Err(AuthError::Required),
+        }
+    }
+}
+
+impl Gate {
+    /// Reads the claims of a token that somebody brings who is in already.
+    ///
+    /// # Errors
+    /// [`AuthError`], as at the entrance.
+    pub(crate) fn check(&self, token: &str, now: Timestamp) -> Result<Claims, AuthError> {
+        match self {
+            Self::Open => Err(AuthError::Invalid("nobody is asked for tokens")),
+            Self::Tokens(tokens) => tokens.verify(token, now),
+        }
+    }
+}
+
+impl Tokens {
+    fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, AuthError> {
+        let claims = auth::verify(token, &self.keys.load(), now.0 / 1000)?;
+        match self.revoked.load().as_deref() {
+            None => Err(AuthError::Invalid("it is not known what was revoked")),
+            Some(list) if list.revokes(&claims, now) => Err(AuthError::Invalid("it was revoked")),
+            Some(_) => Ok(claims),
         }
     }
 }
@@ -77,7 +139,7 @@ impl Guests {
         let previous = self.latest.fetch_max(now.0, Ordering::Relaxed);
         let number = if previous >= now.0 { self.latest.fetch_add(1, Ordering::Relaxed) + 1 } else { now.0 };
         let user = UserId::from_text(&format!("guest_{number}")).map_err(|_| AuthError::Required)?;
-        Ok(Claims { user, username: Arc::from("Guest User"), expires_at: None })
+        Ok(Claims::new(user, Arc::from("Guest User")))
     }
 }
 
@@ -131,12 +193,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::auth::revocations::{Revocation, Subject};
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
     const NOW: Timestamp = Timestamp(1_770_000_000_000);
 
     fn gate(guests: Option<Guests>) -> Gate {
-        Gate::Tokens { keys: Keys::from_secret(SECRET).unwrap(), guests }
+        Gate::tokens(Keys::from_secret(SECRET).unwrap(), guests)
     }
 
     fn token(user: &str) -> String {
@@ -161,6 +224,54 @@ mod tests {
         for payload in ["{\"token\":{\"$ne\":null}}", "{\"token\":5}", "{\"token\":\"abc\"}"] {
             assert!(matches!(user(Some(payload), None), Err(AuthError::Invalid(_))), "{payload}");
         }
+    }
+
+    #[test]
+    fn j8_a_revoked_token_is_none_at_the_entrance_and_later() {
+        let gate = gate(None);
+        let (ada, bob) = (token("ada"), token("bob"));
+        let header = format!("Bearer {ada}");
+        let entrance = || gate.identify(None, Some(&header), NOW).map(|claims| claims.unwrap().user.to_string());
+        assert_eq!(entrance().unwrap(), "ada");
+        let revocation = Revocation {
+            subject: Subject::from_parts("user", "ada").unwrap(),
+            at: NOW,
+            until: Some(Timestamp(NOW.0 + 30_000)),
+        };
+        gate.revoked().unwrap().store(Some(Arc::new([revocation].into_iter().collect())));
+        let revoked = AuthError::Invalid("it was revoked");
+        assert_eq!((entrance(), gate.check(&ada, NOW)), (Err(revoked), Err(revoked)));
+        let told = ConnectError::from(revoked).json(Revision::V5);
+        assert_eq!(told, r#"{"message":"Invalid token","data":{"code":"token_invalid"}}"#);
+        assert!(gate.check(&bob, NOW).is_ok());
+        assert!(gate.check(&ada, Timestamp(NOW.0 + 30_000)).is_ok(), "until then");
+    }
+
+    #[test]
+    fn j8_until_it_is_known_what_is_revoked_no_token_is_good() {
+        let gate = gate(None);
+        assert!(gate.is_ready() && gate.check(&token("ada"), NOW).is_ok(), "nothing is, unless there is a list");
+        gate.revoked().unwrap().store(None);
+        assert!(!gate.is_ready());
+        assert_eq!(gate.check(&token("ada"), NOW), Err(AuthError::Invalid("it is not known what was revoked")));
+        gate.revoked().unwrap().store(Some(Arc::default()));
+        assert!(gate.is_ready() && gate.check(&token("ada"), NOW).is_ok());
+        assert!(Gate::Open.is_ready());
+    }
+
+    #[test]
+    fn other_keys_take_the_place_of_the_old_ones_and_are_as_strict() {
+        let gate = Gate::tokens(Keys::from_secret(SECRET).unwrap().with_required_exp(true), None);
+        let old = token("ada");
+        assert!(gate.check(&old, NOW).is_ok());
+        let other = "fedcba9876543210fedcba9876543210";
+        gate.change_keys(Keys::from_secret(other).unwrap());
+        assert!(gate.check(&old, NOW).is_err());
+        let ada = UserId::from_text("ada").unwrap();
+        let good = auth::sign(&ada, "Ada", other, NOW.0 / 1000, Duration::from_secs(60)).unwrap();
+        assert!(gate.check(&good, NOW).is_ok());
+        let Gate::Tokens(tokens) = &gate else { panic!() };
+        assert!(tokens.keys.load().requires_exp());
     }
 
     #[test]

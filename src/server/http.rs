@@ -130,6 +130,10 @@ async fn engine<A: Application>(
             core.shared().metrics.handshakes_refused.increment("draining");
             return Ok(come_back("The server is stopping"));
         }
+        None if !core.shared().settings.gate.is_ready() => {
+            core.shared().metrics.handshakes_refused.increment("starting");
+            return Ok(come_back("The server is starting"));
+        }
         None => match core.shared().newcomers.admit(core.id(), forwarded::counted_as(peer.address)) {
             Ok(newcomer) => Caller::New(newcomer),
             Err(crowded) => {

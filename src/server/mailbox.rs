@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::admission::AddressPass;
 use super::outbox::SharedFrame;
 use super::recovery::Letter;
+use crate::auth::revocations::Revocations;
 use crate::chat::effect::Outcome;
 use crate::engineio::body::{Body, Form};
 use crate::engineio::error::HandshakeError;
@@ -49,6 +50,8 @@ pub(crate) enum Mail {
     Outcome { outcome: Outcome, fence: Option<Offset> },
     /// A user is no member of a room any more, and is to leave it.
     Removed { room: RoomId, user: UserId },
+    /// These tokens are believed no more.
+    Revoked(Arc<Revocations>),
     /// A request for a session of this core, received by another.
     Call(Call),
     /// The client gave up on a request before it was answered.

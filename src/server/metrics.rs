@@ -119,7 +119,7 @@ impl Default for Metrics {
                 "head_too_large",
                 "malformed",
             ]),
-            handshakes_refused: Tally::of(["address", "draining", "storm"]),
+            handshakes_refused: Tally::of(["address", "draining", "starting", "storm"]),
             connects_refused: Tally::of(["auth_required", "rate_limited", "token_expired", "token_invalid"]),
             closed: Tally::of(closed.map(CloseReason::as_str).into_iter().chain(closed_by_us)),
             protocol_errors: Tally::of([]),

@@ -87,6 +87,10 @@ impl<A: Application> State<A> {
             Effect::Presence { user, username, socket, change } => {
                 self.change_presence(&user, &username, socket, change, now);
             }
+            Effect::Verify { socket, ack, token } => {
+                let verdict = self.shared.settings.gate.check(token.reveal(), now.wall);
+                self.app.verified(socket, ack, verdict, now, &mut self.effects);
+            }
             Effect::Restored { socket, is_certain } => self.handle_restored(socket, is_certain, now),
             Effect::Failed(code) => self.shared.metrics.failed.increment(code.as_str()),
             Effect::Disconnect { socket, reason } => {

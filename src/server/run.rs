@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
@@ -18,6 +19,7 @@ use super::bundle::Bundle;
 use super::core::{Core, Shared, now};
 use super::directory::Directory;
 use super::gate::{Gate, Guests};
+use super::key_file::{self, Follower};
 use super::listener;
 use super::mailbox::{self, Letters, Mail, Post};
 use super::metrics::Metrics;
@@ -27,6 +29,7 @@ use super::outbox::Bounds;
 use super::recovery::Registry;
 use super::settings::{Audience, HttpTimes, Playground, Protocol, Recovery, Settings, store_kind};
 use super::shutdown::{self, Phase};
+use crate::auth::revocations::Revocations;
 use crate::chat::app::{self, Chat};
 use crate::chat::application::Application;
 use crate::chat::command::Limits;
@@ -75,6 +78,8 @@ pub struct Server {
     writer: Option<Writer>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
+    /// Ends with the server.
+    _key_file: Option<Follower>,
 }
 
 impl Server {
@@ -102,7 +107,13 @@ impl Server {
             Some(store) => {
                 let (parser, post, directory) = (settings.parser, post.clone(), Arc::clone(&directory));
                 let (recovery, metrics) = (recovery.clone(), Arc::clone(&metrics));
-                let sink = move |news| deliver(news, parser, &post, &directory, recovery.as_deref(), &metrics);
+                let revoked = settings.gate.revoked();
+                if let Some(revoked) = revoked.as_ref().filter(|_| store.kind.keeps_revocations()) {
+                    revoked.store(None);
+                }
+                let sink = move |news| {
+                    deliver(news, parser, &post, &directory, recovery.as_deref(), revoked.as_deref(), &metrics);
+                };
                 Some(Writer::start(store.clone(), sink)?)
             }
             None => None,
@@ -132,8 +143,10 @@ impl Server {
             })?;
             threads.push(thread);
         }
+        let key_file = shared.settings.key_file.clone();
+        let key_file = key_file.map(|path| key_file::follow(path, Arc::clone(&shared))).transpose()?;
         shared.phase.serve();
-        Ok(Self { address, shared, writer, stop, threads })
+        Ok(Self { address, shared, writer, stop, threads, _key_file: key_file })
     }
 
     /// Where it listens; with port 0 in the settings this is the port it got.
@@ -196,6 +209,7 @@ fn deliver(
     post: &Post,
     directory: &Directory,
     recovery: Option<&Registry>,
+    revoked: Option<&ArcSwapOption<Revocations>>,
     metrics: &Metrics,
 ) {
     while post.is_congested() {
@@ -214,6 +228,12 @@ fn deliver(
                     mailbox.post(Mail::Removed { room: room.clone(), user: user.clone() });
                 }
             }
+        }
+        News::Revoked(list) => {
+            let Some(revoked) = revoked else { return };
+            // The gate first, then the cores: who is let in meanwhile was asked about by this list.
+            revoked.store(Some(Arc::clone(&list)));
+            post.all().for_each(|(_, mailbox)| mailbox.post(Mail::Revoked(Arc::clone(&list))));
         }
     }
 }
@@ -314,7 +334,8 @@ fn settings(config: Config) -> Settings {
         max_payload: limits::MAX_PAYLOAD,
         connect_timeout: limits::CONNECT_TIMEOUT,
         http: HttpTimes::default(),
-        gate: Gate::Tokens { keys: config.keys, guests: is_development.then(Guests::default) },
+        gate: Gate::tokens(config.keys, is_development.then(Guests::default)),
+        key_file: config.key_file,
         origins: config.origins,
         edge: config.edge,
         outbox: Bounds { bytes: limits::MAX_OUTBOX_BYTES, age: limits::OUTBOX_TIMEOUT },
@@ -372,6 +393,7 @@ mod tests {
             Parser::Json,
             &Post::new(boxes),
             &Directory::default(),
+            None,
             None,
             &Metrics::default(),
         );

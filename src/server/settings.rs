@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::gate::Gate;
@@ -56,6 +56,8 @@ pub struct Settings {
     pub http: HttpTimes,
     /// Who may connect.
     pub gate: Gate,
+    /// The JWK Set that the gate's keys came from, to be followed.
+    pub key_file: Option<PathBuf>,
     /// Which web pages may connect.
     pub origins: Origins,
     /// What browsers and proxies see of the server.

@@ -14,7 +14,7 @@ use super::messages::Stamp;
 use super::split::Split;
 use super::sqlite::{self, Sqlite};
 use super::writer::{Queued, Shared, Sink, Ticket};
-use super::{Health, News, Seat, StoreSettings};
+use super::{Health, News, StoreSettings};
 use crate::chat::effect::{Committed, Origin, Outcome, Record, RecordBody, Refusal};
 
 /// The stores there are.
@@ -69,13 +69,13 @@ impl Backend {
         }
     }
 
-    /// Housekeeping that nobody waits for. Says who was found to be no member any more.
-    fn tidy(&mut self) -> Vec<Seat> {
+    /// Housekeeping that nobody waits for. Says what others did meanwhile.
+    fn tidy(&mut self) -> Vec<News> {
         match self {
             Self::Memory(_) | Self::Split(_) => Vec::new(),
             Self::Sqlite(sqlite) => {
                 sqlite.tidy();
-                sqlite.removed()
+                sqlite.news()
             }
         }
     }
@@ -280,10 +280,7 @@ impl Lane {
     }
 
     fn tidy(&mut self) {
-        let removed = self.backend.tidy();
-        if !removed.is_empty() {
-            (self.sink)(News::Removed(removed));
-        }
+        self.backend.tidy().into_iter().for_each(|news| (self.sink)(news));
         self.report();
     }
 

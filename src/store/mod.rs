@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Owns the queue before the store, the group commit, the seq of every conversation, the ids and times of messages,
-//! the files on disk and the tables and documents in the databases. Knows the vocabulary of [`crate::chat::effect`] and
-//! [`crate::chat::event`] and nothing else of the chat; knows no socket and no transport. The databases' drivers have a
+//! the files on disk and the tables and documents in the databases. Knows the vocabulary of [`crate::chat::effect`],
+//! [`crate::chat::event`] and [`crate::auth::revocations`] and nothing else of the chat; knows no socket and no transport. The databases' drivers have a
 //! small runtime of their own, and nothing else here is asynchronous.
 //!
 //! An [`Outcome`] with [`Committed`](crate::chat::effect::Committed) is handed out only
@@ -26,6 +26,7 @@ mod memory;
 mod messages;
 mod page;
 mod reader;
+pub mod revocations;
 #[cfg(test)]
 #[path = "../../tests/support/services.rs"]
 mod services;
@@ -36,8 +37,10 @@ mod structure;
 pub mod writer;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::auth::revocations::Revocations;
 use crate::chat::effect::Outcome;
 use crate::ids::{RoomId, UserId};
 
@@ -56,6 +59,8 @@ pub enum News {
     Outcomes(Vec<Outcome>),
     /// Somebody ended these memberships. May be told again, and of users who were not there.
     Removed(Vec<Seat>),
+    /// The tokens that are believed no more; from now on all of these and no others. May be told again.
+    Revoked(Arc<Revocations>),
 }
 
 /// Conversations told to a user: enough for any sidebar, and a bound on what one question costs.
@@ -78,6 +83,14 @@ pub enum StoreKind {
         /// Where the messages are.
         messages: MessagesKind,
     },
+}
+
+impl StoreKind {
+    /// Whether it has a list of revocations, which is then [told](News::Revoked) before anything else.
+    #[must_use]
+    pub fn keeps_revocations(&self) -> bool {
+        *self != Self::Memory
+    }
 }
 
 /// Where the members and the read state of [`StoreKind::Split`] are.
@@ -244,6 +257,20 @@ pub enum StoreError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// An edit of the revocations failed; nothing was changed.
+    #[error("cannot edit the revocations in {path}: {source}; nothing was changed, try again")]
+    Revoke {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The list of revocations is full.
+    #[error(
+        "there are {} revocations, and no server keeps more; take some back, or give them an end (--for)",
+        Revocations::MOST
+    )]
+    TooManyRevocations,
     /// The address of MongoDB cannot be read. It is secret, so nothing of it is said.
     #[error("MONGO_URI is no address of a MongoDB server; it looks like mongodb://user:password@host:27017/database")]
     MongoUri,
@@ -253,6 +280,9 @@ pub enum StoreError {
     /// A database did not edit the memberships; nothing was changed.
     #[error("the members cannot be edited: {0}")]
     EditDatabase(String),
+    /// A database did not edit the revocations; nothing was changed.
+    #[error("the revocations cannot be edited: {0}")]
+    RevokeInDatabase(&'static str),
     /// The system gave no random bytes for message ids.
     #[error("the system's random source failed: {0}")]
     Random(getrandom::Error),

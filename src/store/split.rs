@@ -36,10 +36,12 @@ mod membership;
 mod order;
 mod questions;
 mod receipts;
+mod revocations;
 mod vitals;
 
 use membership::{Known, Membership};
 use order::Class;
+use revocations::Told;
 pub(super) use vitals::Vitals;
 use vitals::{PING_EVERY, PROBE_EVERY, Side};
 
@@ -107,7 +109,7 @@ impl Databases {
             Arc::new(Sides { structure, messages, membership: Membership::default(), vitals, open_rooms })
         };
         for side in [Side::Structure, Side::Messages] {
-            runtime.spawn(probe(Arc::clone(&sides), side));
+            runtime.spawn(probe(Arc::clone(&sides), side, Arc::clone(&sink)));
         }
         runtime.spawn(changes::follow(Arc::clone(&sides), sink));
         Ok(Self { runtime, sides })
@@ -130,19 +132,22 @@ impl Databases {
 }
 
 /// Brings a side up, and finds out when it is down or back although nobody asks it anything.
-async fn probe(sides: Arc<Sides>, side: Side) {
+async fn probe(sides: Arc<Sides>, side: Side, sink: Arc<Sink>) {
+    let mut told = Told::default();
     loop {
-        let (ready, vitals) = (sides.bring_up(side).await, &sides.vitals);
-        let pause = if vitals.note(side, ready).is_ok() { PING_EVERY } else { PROBE_EVERY };
-        if pause == PING_EVERY {
+        let (ready, vitals) = (sides.bring_up(side, &mut told, &*sink).await, &sides.vitals);
+        let is_up = vitals.note(side, ready).is_ok();
+        if is_up {
             vitals.answered(side);
         }
+        // What the structure is asked for besides, the revocations, cannot wait.
+        let pause = if is_up && side == Side::Messages { PING_EVERY } else { PROBE_EVERY };
         tokio::time::sleep(pause).await;
     }
 }
 
 impl Sides {
-    async fn bring_up(&self, side: Side) -> Result<(), Fault> {
+    async fn bring_up(&self, side: Side, told: &mut Told, sink: &Sink) -> Result<(), Fault> {
         let ready = match side {
             Side::Structure => self.structure.ready().await,
             Side::Messages => self.messages.ready().await,
@@ -151,7 +156,7 @@ impl Sides {
             // What forbids the preparation forbids everything.
             (Err(Fault::Refused), _) => Err(Fault::Down("it refuses what is needed to begin; see the log")),
             (Err(fault), _) => Err(fault),
-            (Ok(()), Side::Structure) => self.structure.ping().await,
+            (Ok(()), Side::Structure) => self.follow_revocations(told, sink).await,
             (Ok(()), Side::Messages) => self.messages.ping().await,
         }
         // Who is late with a sign of life is down.

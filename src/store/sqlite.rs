@@ -12,12 +12,13 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
 
 use super::stamp::Stamps;
-use super::{Health, Seat, StoreError};
+use super::{Health, News, Seat, StoreError};
 use crate::chat::effect::{Committed, RecordBody, Refusal};
 use crate::ids::{RoomId, UserId};
 
@@ -27,14 +28,15 @@ pub(super) mod membership;
 pub(super) mod messages;
 pub(super) mod readers;
 pub(super) mod receipts;
+pub(super) mod revocations;
 pub(super) mod schema;
 #[cfg(test)]
 mod tests;
 
 use membership::MemberCache;
 
-/// How often edits of the members by another process are looked for. A look is one step in an index.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often edits of the members and revocations by another process are looked for. A look is a step in two indexes.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The open database of the one server that holds its lock.
 #[derive(Debug)]
@@ -47,6 +49,9 @@ pub(super) struct Sqlite {
     members: MemberCache,
     /// The latest edit of the members that was looked at, and when it was looked for.
     edits_seen: (i64, Instant),
+    /// The number of the list of revocations that was told last.
+    revocations_told: Option<i64>,
+    revocations_unread: bool,
     health: Health,
 }
 
@@ -137,6 +142,8 @@ impl Sqlite {
             stamps,
             members: MemberCache::default(),
             edits_seen: (edits, Instant::now()),
+            revocations_told: None,
+            revocations_unread: false,
             health: Health::Ok,
         })
     }
@@ -187,12 +194,41 @@ impl Sqlite {
         }
     }
 
-    /// Who was removed by another process since this was asked last. Looked for twice a second at most.
-    pub(super) fn removed(&mut self) -> Vec<Seat> {
-        let (last, at) = self.edits_seen;
-        if at.elapsed() < LOOK_EVERY {
+    /// What another process did since this was asked last. Looked for once in [`LOOK_EVERY`] at most.
+    pub(super) fn news(&mut self) -> Vec<News> {
+        if self.edits_seen.1.elapsed() < LOOK_EVERY {
             return Vec::new();
         }
+        let removed = self.removed();
+        let mut news = Vec::new();
+        news.extend((!removed.is_empty()).then_some(News::Removed(removed)));
+        match self.revoked() {
+            Ok(list) => {
+                news.extend(list);
+                self.revocations_unread = false;
+            }
+            Err(error) if !std::mem::replace(&mut self.revocations_unread, true) => {
+                tracing::warn!(%error, "the revocations cannot be read; the last ones known count until they can");
+            }
+            Err(_) => {}
+        }
+        news
+    }
+
+    /// The revocations, if they are others than when this was asked last.
+    pub(super) fn revoked(&mut self) -> rusqlite::Result<Option<News>> {
+        // The number first: a list that is newer than its number is told again, and none is missed.
+        let number = revocations::number(&self.connection)?;
+        if self.revocations_told == Some(number) {
+            return Ok(None);
+        }
+        let list = revocations::list(&self.connection)?;
+        self.revocations_told = Some(number);
+        Ok(Some(News::Revoked(Arc::new(list.into_iter().collect()))))
+    }
+
+    fn removed(&mut self) -> Vec<Seat> {
+        let (last, _) = self.edits_seen;
         let mut removed = Vec::new();
         match changes::since(&self.connection, last) {
             Ok(changes) => {

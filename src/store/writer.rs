@@ -58,7 +58,8 @@ pub struct Writer {
 impl Writer {
     /// Opens the store and starts its lanes. `sink` is called on the lanes' threads with the outcomes of each batch,
     /// those of a room in the order of its records; it must not block for long and must not panic, or the lane ends.
-    /// Databases are not waited for: until they answer, records wait as for a store that is down.
+    /// Databases are not waited for: until they answer, records wait as for a store that is down. What is revoked is
+    /// told before anything that depends on the structure: by this call, or before the first answer of a database.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be opened.
@@ -125,7 +126,10 @@ fn open(settings: &StoreSettings, sink: &Arc<Sink>) -> Result<(Vec<Backend>, Opt
     Ok(match &settings.kind {
         StoreKind::Memory => (vec![Backend::Memory(Memory::new(settings.open_rooms, &settings.members)?)], None),
         StoreKind::Sqlite { path } => {
-            let sqlite = Sqlite::open(path, settings.open_rooms, &settings.members)?;
+            let mut sqlite = Sqlite::open(path, settings.open_rooms, &settings.members)?;
+            // Before anybody is let in.
+            let revoked = sqlite.revoked().map_err(|source| StoreError::Open { path: path.clone(), source })?;
+            revoked.into_iter().for_each(|news| sink(news));
             (vec![Backend::Sqlite(Box::new(sqlite))], None)
         }
         StoreKind::Split { structure, messages } => {

@@ -2,12 +2,15 @@
 
 use std::time::Instant;
 
+use alt_ws::auth::revocations::Revocations;
+use alt_ws::auth::{AuthError, Claims};
 use alt_ws::chat::app::Chat;
 use alt_ws::chat::application::{Application, ConnectRequest, Departure, Now};
 use alt_ws::chat::effect::{Effect, Origin, Outcome, Record, RecordBody};
 use alt_ws::chat::event::Online;
 use alt_ws::ids::{CoreId, RoomId, SocketKey, UserId};
 use alt_ws::server::Server;
+use alt_ws::server::settings::Settings;
 use alt_ws::socketio::{AckId, Event};
 use serde_json::{Value, json};
 
@@ -43,7 +46,10 @@ impl Application for Delicate {
         now: Now,
         out: &mut Vec<Effect>,
     ) {
-        self.chat.restore(socket, request, rooms, now, out);
+        // Who was in this room never gets an answer.
+        if !rooms.iter().any(|room| room.as_str() == "poison:restore") {
+            self.chat.restore(socket, request, rooms, now, out);
+        }
     }
 
     fn event(&mut self, socket: SocketKey, event: Event<'_>, ack: Option<AckId>, now: Now, out: &mut Vec<Effect>) {
@@ -87,6 +93,21 @@ impl Application for Delicate {
         self.chat.removed(room, user, now, out);
     }
 
+    fn verified(
+        &mut self,
+        socket: SocketKey,
+        ack: Option<AckId>,
+        verdict: Result<Claims, AuthError>,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        self.chat.verified(socket, ack, verdict, now, out);
+    }
+
+    fn revoked(&mut self, list: &Revocations, now: Now, out: &mut Vec<Effect>) {
+        self.chat.revoked(list, now, out);
+    }
+
     fn timeout(&mut self, now: Now, out: &mut Vec<Effect>) {
         assert!(self.doom.take().is_none(), "timer");
         self.chat.timeout(now, out);
@@ -110,7 +131,11 @@ impl Application for Delicate {
 }
 
 fn start() -> Server {
-    Server::start(settings(), |core| Delicate { chat: Chat::new(core, chat()), core, dreaded: Vec::new(), doom: None })
+    start_with(settings())
+}
+
+pub(super) fn start_with(settings: Settings) -> Server {
+    Server::start(settings, |core| Delicate { chat: Chat::new(core, chat()), core, dreaded: Vec::new(), doom: None })
         .unwrap()
 }
 

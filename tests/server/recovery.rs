@@ -3,14 +3,18 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use alt_ws::auth::revocations::Subject;
 use alt_ws::server::Server;
-use alt_ws::server::settings::Recovery;
+use alt_ws::server::settings::{Recovery, Settings};
+use alt_ws::store::revocations::RevocationList;
+use alt_ws::store::{StoreKind, StoreSettings};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
+use crate::poison;
 use crate::support::chatter::Chatter;
 use crate::support::raw::{Frame, Polling, Raw, UPGRADE, frame, http, text};
-use crate::support::{soon, start, start_with, token};
+use crate::support::{settings, soon, start, start_with, token, token_for};
 
 const RECOVERY: Recovery =
     Recovery { window: Duration::from_secs(60), bytes: 32 * 1024 * 1024, entries: 100_000, seats: 10_000 };
@@ -501,4 +505,44 @@ async fn a6_nobody_on_a_connection_is_told_what_one_had_asked_for_who_is_gone_wi
             heard = packet(&mut dan.raw).await;
         }
     }
+}
+
+#[tokio::test]
+async fn j8_whoever_is_revoked_on_the_way_back_does_not_arrive() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("alt.db");
+    let store = StoreSettings { open_rooms: true, ..StoreSettings::new(StoreKind::Sqlite { path: path.clone() }) };
+    let server = poison::start_with(Settings { recovery: Some(RECOVERY), store: Some(store), ..settings() });
+    let ann = Visitor::join(server.address(), "ann", "poison:restore").await;
+    let memory = ann.lose().await;
+    let mut raw = knock(server.address(), &token("ann"), &memory).await;
+    RevocationList::open(&path).unwrap().add(Subject::from_parts("user", "ann").unwrap(), None).unwrap();
+    loop {
+        match raw.frame().await {
+            Frame::Text(packet) => assert!(!packet.starts_with("40"), "{packet}"),
+            Frame::End => break,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_comes_back_with_a_token_that_ends_soon_is_told_once_it_is_back() {
+    let server = start_recovering(|_| ());
+    let token = token_for("ann", Duration::from_secs(30));
+    let mut memory = Memory::default();
+    let mut sids = Vec::new();
+    for _ in 0..3 {
+        let mut raw = knock(server.address(), &token, &memory).await;
+        let answer = packet(&mut raw).await;
+        let answer: Value = serde_json::from_str(answer.strip_prefix("40").expect("CONNECT comes first")).unwrap();
+        sids.push(answer["sid"].clone());
+        memory.pid = answer["pid"].as_str().map(str::to_owned);
+        let told = packet(&mut raw).await;
+        let told: Value = serde_json::from_str(told.strip_prefix("42").unwrap()).unwrap();
+        assert!(told[0] == "auth:expiring" && (1..=30).contains(&told[1]["in"].as_u64().unwrap()), "{told}");
+        memory.offset = told[2].as_str().map(str::to_owned);
+        cut(raw).await;
+    }
+    assert_eq!((&sids[1], &sids[2]), (&sids[0], &sids[0]), "the same socket each time");
 }

@@ -4,12 +4,14 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use alt_ws::auth::revocations::Revocations;
 use alt_ws::chat::effect::{
     Committed, History, Join, Joined, NewMessage, NewReceipt, Origin, Outcome, Page, PageRequest, ReceiptStatus,
     Receipted, Record, RecordBody, Refusal,
 };
 use alt_ws::chat::event::Message;
 use alt_ws::ids::{ConnectionKey, CoreId, MessageId, NamespaceId, RoomId, SocketKey, UserId};
+use alt_ws::store::revocations::RevocationList;
 use alt_ws::store::{
     Health, MessagesKind, MongoSettings, News, PostgresSettings, Seat, SideHealth, StoreKind, StoreSettings,
     StructureKind, Writer,
@@ -70,6 +72,19 @@ impl Subject {
         Self { settings, _directory: directory }
     }
 
+    /// The list of revocations as the command line edits it; `None` for a store in memory.
+    pub fn revocation_list(&self) -> Option<RevocationList> {
+        match &self.settings.kind {
+            StoreKind::Memory => None,
+            StoreKind::Sqlite { path } | StoreKind::Split { structure: StructureKind::Sqlite { path }, .. } => {
+                Some(RevocationList::open(path).unwrap())
+            }
+            StoreKind::Split { structure: StructureKind::Postgres(postgres), .. } => {
+                Some(RevocationList::in_postgres(postgres.clone()).unwrap())
+            }
+        }
+    }
+
     pub fn members(mut self, members: &[(&str, &str)]) -> Self {
         self.settings.members = members.iter().map(|(room_id, user_id)| (room(room_id), user(user_id))).collect();
         self
@@ -83,6 +98,7 @@ impl Subject {
     pub fn start(&self) -> Running {
         let (answers, received) = mpsc::channel::<Outcome>();
         let (out, removed) = mpsc::channel();
+        let (list_out, revoked) = mpsc::channel();
         let (held, is_held) = mpsc::channel();
         let (release, released) = mpsc::channel();
         let released = Mutex::new(released);
@@ -90,6 +106,7 @@ impl Subject {
             let outcomes = match news {
                 News::Outcomes(outcomes) => outcomes,
                 News::Removed(seats) => return drop(out.send(seats)),
+                News::Revoked(list) => return drop(list_out.send(list)),
             };
             for outcome in outcomes {
                 if outcome.origin.request == HOLD {
@@ -106,7 +123,7 @@ impl Subject {
             assert!(since.elapsed() < PATIENCE, "{:?}", writer.handle().health());
             std::thread::sleep(Duration::from_millis(5));
         }
-        Running { writer, received, removed, is_held, release }
+        Running { writer, received, removed, revoked, is_held, release }
     }
 }
 
@@ -140,6 +157,8 @@ pub struct Running {
     received: Receiver<Outcome>,
     /// Who was told to be out, as it was told.
     pub removed: Receiver<Vec<Seat>>,
+    /// The lists of revocations, as they were told.
+    pub revoked: Receiver<Arc<Revocations>>,
     is_held: Receiver<()>,
     release: Sender<()>,
 }

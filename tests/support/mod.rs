@@ -44,7 +44,8 @@ pub(crate) fn settings() -> Settings {
         max_payload: limits::MAX_PAYLOAD,
         connect_timeout: limits::CONNECT_TIMEOUT,
         http: HttpTimes::default(),
-        gate: Gate::Tokens { keys: Keys::from_secret(SECRET).unwrap(), guests: None },
+        gate: Gate::tokens(Keys::from_secret(SECRET).unwrap(), None),
+        key_file: None,
         origins: Origins::Any,
         edge: Edge::default(),
         outbox: Bounds { bytes: limits::MAX_OUTBOX_BYTES, age: limits::OUTBOX_TIMEOUT },
@@ -85,8 +86,13 @@ pub(crate) fn chat() -> app::Settings {
 }
 
 pub(crate) fn token(user: &str) -> String {
+    token_for(user, Duration::from_secs(3600))
+}
+
+/// A token that ends so much later.
+pub(crate) fn token_for(user: &str, ttl: Duration) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    auth::sign(&UserId::from_text(user).unwrap(), user, SECRET, now, Duration::from_secs(3600)).unwrap()
+    auth::sign(&UserId::from_text(user).unwrap(), user, SECRET, now, ttl).unwrap()
 }
 
 /// Waits for something that happens soon or not at all.

@@ -2,8 +2,7 @@
 //!
 //! Owns what is known of a socket before it asks for anything.
 
-use std::time::{Duration, Instant};
-
+use super::tokens::Token;
 use super::{Chat, Socket};
 use crate::auth::Claims;
 use crate::chat::application::Now;
@@ -16,17 +15,13 @@ use crate::chat::reply::Call;
 use crate::chat::typing::Typing;
 use crate::ids::{RoomId, SocketKey};
 
-/// A token may claim to outlive the clock; nobody stays connected for longer than ten years.
-const MAX_TOKEN_LIFE_MS: u64 = 10 * 366 * 24 * 3600 * 1000;
-
 impl Chat {
     /// The socket is there, and in no room.
-    pub(super) fn admit(&mut self, key: SocketKey, claims: Claims, now: Now) {
+    pub(super) fn admit(&mut self, key: SocketKey, claims: Claims, now: Now, out: &mut Vec<Effect>) {
         self.users.entry(claims.user.clone()).or_default().push(key);
-        let token_end = claims.expires_at.map(|at| self.token_ends.push(token_end(at, now), key));
         let socket = Socket {
-            user: claims.user,
-            username: claims.username,
+            user: claims.user.clone(),
+            username: claims.username.clone(),
             rooms: Vec::new(),
             joining: Vec::new(),
             typing: Typing::default(),
@@ -34,9 +29,10 @@ impl Chat {
             arrived: false,
             chosen: None,
             lost: Vec::new(),
-            token_end,
+            token: Token::new(claims),
         };
         self.sockets.insert(key, socket);
+        self.watch_token(key, now, out);
     }
 
     /// Asks for the user's conversations, whose members are who may see the user.
@@ -69,10 +65,4 @@ impl Chat {
             }
         }
     }
-}
-
-/// When a token ends on the monotonic clock. One that was let in within its leeway has a second to be told so.
-fn token_end(expires_at: u64, now: Now) -> Instant {
-    let left_ms = expires_at.saturating_mul(1000).saturating_sub(now.wall.0).clamp(1000, MAX_TOKEN_LIFE_MS);
-    now.instant + Duration::from_millis(left_ms)
 }

@@ -58,7 +58,7 @@ impl Chat {
     ) {
         let Some(claims) = claims else { return out.push(Effect::Restored { socket: key, is_certain: false }) };
         let user = claims.user.clone();
-        self.admit(key, claims, now);
+        self.admit(key, claims, now, out);
         rooms.truncate(self.settings.rooms_per_socket);
         self.restorations.begin(key, rooms.len());
         if rooms.is_empty() {

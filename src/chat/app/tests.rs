@@ -36,7 +36,7 @@ impl World {
 
     fn connect_until(&mut self, index: u32, user: &str, expires_at: Option<u64>) -> SocketKey {
         let socket = SocketKey { connection: ConnectionKey { index, generation: 0 }, namespace: NamespaceId(0) };
-        let claims = Claims { user: UserId::from_text(user).unwrap(), username: Arc::from(user), expires_at };
+        let claims = Claims { expires_at, ..Claims::new(UserId::from_text(user).unwrap(), Arc::from(user)) };
         let request = ConnectRequest { claims: Some(claims), payload: None };
         let mut out = Vec::new();
         self.chat.connect(socket, request, self.now(), &mut out);
@@ -117,6 +117,7 @@ fn summary(effects: &[Effect]) -> Vec<String> {
             Effect::Unwatch(room) => format!("unwatch {room}"),
             Effect::Store(_) => "store".to_owned(),
             Effect::Presence { change, .. } => format!("{change:?}"),
+            Effect::Verify { socket, .. } => format!("verify for {}", index(socket)),
             Effect::Restored { is_certain, .. } => format!("restored {is_certain}"),
             Effect::Failed(_) => String::new(),
             Effect::Disconnect { reason, .. } => format!("disconnect {reason}"),
@@ -414,7 +415,7 @@ fn every_failure_is_counted_once_by_its_code() {
 fn a_store_that_is_down_does_not_keep_anybody_out() {
     let mut world = World::new();
     let socket = SocketKey { connection: ConnectionKey { index: 1, generation: 0 }, namespace: NamespaceId(0) };
-    let claims = Claims { user: UserId::from_text("ada").unwrap(), username: Arc::from("Ada"), expires_at: None };
+    let claims = Claims::new(UserId::from_text("ada").unwrap(), Arc::from("Ada"));
     let mut out = Vec::new();
     world.chat.connect(socket, ConnectRequest { claims: Some(claims), payload: None }, world.now(), &mut out);
     let answered = world.answer(&only_record(out), Err(Refusal::Unavailable));
@@ -434,7 +435,7 @@ fn a_server_without_claims_lets_nobody_in() {
 fn a_status_chosen_before_the_conversations_are_known_is_announced_on_arrival() {
     let mut world = World::new();
     let socket = SocketKey { connection: ConnectionKey { index: 1, generation: 0 }, namespace: NamespaceId(0) };
-    let claims = Claims { user: UserId::from_text("ada").unwrap(), username: Arc::from("Ada"), expires_at: None };
+    let claims = Claims::new(UserId::from_text("ada").unwrap(), Arc::from("Ada"));
     let mut out = Vec::new();
     world.chat.connect(socket, ConnectRequest { claims: Some(claims), payload: None }, world.now(), &mut out);
     let early = world.send(socket, "presence:update", "{\"status\":\"away\"}");
@@ -446,3 +447,4 @@ fn a_status_chosen_before_the_conversations_are_known_is_announced_on_arrival() 
 mod clock;
 mod restoring;
 mod rules;
+mod tokens;

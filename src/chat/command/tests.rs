@@ -118,7 +118,11 @@ fn what_the_contract_does_not_take_is_refused_with_its_code() {
         ("message:read", r#"{"roomId":"r","messageId":"5"}"#.to_owned(), Code::BadRequest),
         ("presence:update", r#"{"status":"asleep"}"#.to_owned(), Code::BadRequest),
         ("message:history", "{}".to_owned(), Code::BadRequest),
-        ("auth:refresh", r#"{"token":"t"}"#.to_owned(), Code::BadRequest),
+        ("auth:refresh", "{}".to_owned(), Code::BadRequest),
+        ("auth:refresh", r#"{"token":null}"#.to_owned(), Code::BadRequest),
+        ("auth:refresh", r#"{"token":5}"#.to_owned(), Code::BadRequest),
+        ("auth:refresh", r#"{"token":{"$ne":null}}"#.to_owned(), Code::BadRequest),
+        ("auth:refresh", r#"{"token":"a","token":"b"}"#.to_owned(), Code::BadRequest),
         ("__proto__", "{}".to_owned(), Code::BadRequest),
     ];
     for (name, json, code) in cases {

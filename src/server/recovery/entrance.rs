@@ -59,6 +59,11 @@ pub(crate) struct Restoring {
 }
 
 impl Restoring {
+    /// What its token says.
+    pub(in crate::server) fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
     /// The store let it into a room.
     pub(super) fn pass(&mut self, room: RoomId, fence: Offset) {
         self.fences.insert(room, fence);
@@ -204,7 +209,7 @@ impl<A: Application> State<A> {
     }
 
     /// The attempt that a letter or an effect is about, if it is still under way.
-    pub(super) fn restoring(&mut self, key: ConnectionKey) -> Option<&mut Restoring> {
+    pub(in crate::server) fn restoring(&mut self, key: ConnectionKey) -> Option<&mut Restoring> {
         match &mut self.connections.get_mut(key)?.standing {
             Standing::Restoring(restoring) => Some(restoring),
             Standing::Unable | Standing::Able | Standing::Known { .. } => None,

@@ -9,9 +9,9 @@ use std::time::Duration;
 use crate::store::fault::Fault;
 use crate::store::{Health, SideHealth};
 
-/// How often a side that is down is asked whether it is back.
+/// How often a side that is down is asked whether it is back; and the structure whether a token was revoked.
 pub(super) const PROBE_EVERY: Duration = Duration::from_millis(250);
-/// How often a side that is up is asked, in case nobody else does.
+/// How often the messages are asked while they are up, in case nobody else does.
 pub(super) const PING_EVERY: Duration = Duration::from_secs(1);
 
 /// One of the two.

@@ -15,7 +15,7 @@ use crate::store::StoreError;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One step each from version `n` to `n + 1`. Never edited once released, only added to.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     // Times are milliseconds since the Unix epoch. Ids are text, so that 5 and "5" name the same room; the *_numeric
     // columns keep the form the client used. What lists and counts need stands before the columns that can be long.
     "CREATE TABLE conversations (
@@ -91,6 +91,28 @@ const MIGRATIONS: [&str; 2] = [
     END;
     CREATE TRIGGER membership_changes_pruned AFTER INSERT ON membership_changes BEGIN
         DELETE FROM membership_changes WHERE id <= new.id - 10000;
+    END;",
+    // Tokens that are believed no more. The number tells a server that the list is another one, whoever wrote it.
+    "CREATE TABLE revocations (
+        kind TEXT NOT NULL CHECK (kind IN ('jti', 'user')),
+        value TEXT NOT NULL,
+        revoked_at INTEGER NOT NULL,
+        expires_at INTEGER,
+        PRIMARY KEY (kind, value)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE revocation_changes (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        number INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO revocation_changes VALUES (1, 0);
+    CREATE TRIGGER revocations_added AFTER INSERT ON revocations BEGIN
+        UPDATE revocation_changes SET number = number + 1;
+    END;
+    CREATE TRIGGER revocations_changed AFTER UPDATE ON revocations BEGIN
+        UPDATE revocation_changes SET number = number + 1;
+    END;
+    CREATE TRIGGER revocations_removed AFTER DELETE ON revocations BEGIN
+        UPDATE revocation_changes SET number = number + 1;
     END;",
 ];
 
@@ -205,7 +227,7 @@ mod tests {
         let (_directory, path) = file();
         drop(connect(&path).unwrap());
         let connection = connect(&path).unwrap();
-        assert_eq!(version(&connection).unwrap(), 2);
+        assert_eq!(version(&connection).unwrap(), 3);
         for (pragma, expected) in
             [("synchronous", 2), ("foreign_keys", 0), ("wal_autocheckpoint", 0), ("busy_timeout", 5000)]
         {
@@ -219,7 +241,7 @@ mod tests {
         let (_directory, path) = file();
         connect(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
         let error = connect(&path).unwrap_err();
-        assert!(matches!(error, StoreError::Newer { found: 7, known: 2, .. }), "{error}");
+        assert!(matches!(error, StoreError::Newer { found: 7, known: 3, .. }), "{error}");
     }
 
     #[test]
@@ -232,7 +254,7 @@ mod tests {
         old.pragma_update(None, "user_version", 1).unwrap();
         drop(old);
         let connection = connect(&path).unwrap();
-        assert_eq!(version(&connection).unwrap(), 2);
+        assert_eq!(version(&connection).unwrap(), 3);
         connection.execute(add, ["bob"]).unwrap();
         let count = |table: &str| -> i64 {
             connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
@@ -265,6 +287,7 @@ mod tests {
             super::super::membership::QUERIES,
             super::super::changes::QUERIES,
             super::super::readers::QUERIES,
+            super::super::revocations::QUERIES,
         ];
         for sql in queries.concat() {
             let plan = plan(sql);

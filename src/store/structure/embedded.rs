@@ -11,12 +11,13 @@ use std::time::Duration;
 use tokio::task::block_in_place;
 
 use super::{Change, Seat, Singles};
+use crate::auth::revocations::Revocation;
 use crate::ids::{RoomId, Timestamp, UserId};
 use crate::store::StoreError;
 use crate::store::fault::Fault;
 use crate::store::reader::Reader;
 use crate::store::sqlite::file::{OpenFile, lock};
-use crate::store::sqlite::{ServerLock, changes, membership, readers, schema};
+use crate::store::sqlite::{ServerLock, changes, membership, readers, revocations, schema};
 use crate::store::stamp::Stamps;
 
 /// How often the table of changes is looked at. A look is one step in an index.
@@ -58,6 +59,16 @@ impl Embedded {
     /// Whether the file can still be written.
     pub(super) fn ready(&self) -> Result<(), Fault> {
         self.file().writable()
+    }
+
+    /// See [`Structure::ping`](super::Structure::ping).
+    pub(super) fn ping(&self) -> Result<i64, Fault> {
+        self.file().read(revocations::number)
+    }
+
+    /// See [`Structure::revocations`](super::Structure::revocations).
+    pub(super) fn revocations(&self) -> Result<Vec<Revocation>, Fault> {
+        self.file().read(revocations::list)
     }
 
     /// See [`Structure::are_members`](super::Structure::are_members).

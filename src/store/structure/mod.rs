@@ -13,6 +13,9 @@ use tokio::task::block_in_place;
 use super::Seat;
 use super::fault::Fault;
 use super::reader::Reader;
+use crate::auth::revocations::Revocation;
+#[cfg(doc)]
+use crate::auth::revocations::Revocations;
 use crate::ids::{RoomId, Timestamp, UserId};
 
 pub(super) use embedded::Embedded;
@@ -56,11 +59,19 @@ impl Structure {
         }
     }
 
-    /// Asks for a sign of life.
-    pub(super) async fn ping(&self) -> Result<(), Fault> {
+    /// Asks for a sign of life: the number of the list of revocations, which is another when that is.
+    pub(super) async fn ping(&self) -> Result<i64, Fault> {
         match self {
             Self::Postgres(postgres) => postgres.ping().await,
-            Self::Embedded(_) => Ok(()),
+            Self::Embedded(embedded) => block_in_place(|| embedded.ping()),
+        }
+    }
+
+    /// The tokens that are believed no more, newest first, at most [`Revocations::MOST`].
+    pub(super) async fn revocations(&self) -> Result<Vec<Revocation>, Fault> {
+        match self {
+            Self::Postgres(postgres) => postgres.revocations().await,
+            Self::Embedded(embedded) => block_in_place(|| embedded.revocations()),
         }
     }
 

@@ -9,6 +9,7 @@ mod column;
 mod connect;
 mod listen;
 mod members;
+mod revocations;
 mod setup;
 mod statements;
 #[cfg(test)]
@@ -86,13 +87,6 @@ impl Postgres {
     /// What only the operator can mend is logged, once; it is tried again all the same.
     pub(super) async fn ready(&self) -> Result<(), Fault> {
         self.up().await.map(drop)
-    }
-
-    /// See [`Structure::ping`](super::Structure::ping).
-    pub(super) async fn ping(&self) -> Result<(), Fault> {
-        self.up().await?.ask(&self.operator, "SELECT", &[]).await?;
-        self.operator.all_is_well();
-        Ok(())
     }
 
     /// See [`Structure::are_members`](super::Structure::are_members).

@@ -2,18 +2,18 @@
 
 use super::*;
 
-const HOUR_MS: i64 = 3_600_000;
+pub(super) const HOUR_MS: i64 = 3_600_000;
 const JUMPS_MS: [i64; 4] = [HOUR_MS, -HOUR_MS, 365 * 24 * HOUR_MS, -365 * 24 * HOUR_MS];
 
 impl World {
     /// The time after `elapsed`, on a wall clock that jumped meanwhile.
-    fn jumped(&mut self, elapsed: Duration, jump_ms: i64) -> Now {
+    pub(super) fn jumped(&mut self, elapsed: Duration, jump_ms: i64) -> Now {
         self.elapsed = elapsed;
         let now = self.now();
         Now { wall: Timestamp(now.wall.0.checked_add_signed(jump_ms).unwrap()), ..now }
     }
 
-    fn timeout_at(&mut self, now: Now) -> Vec<Effect> {
+    pub(super) fn timeout_at(&mut self, now: Now) -> Vec<Effect> {
         let mut out = Vec::new();
         self.chat.timeout(now, &mut out);
         out

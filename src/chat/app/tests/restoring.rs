@@ -5,7 +5,7 @@ use super::*;
 impl World {
     fn restore(&mut self, index: u32, user: &str, rooms: &[&str]) -> (SocketKey, Vec<Effect>) {
         let socket = SocketKey { connection: ConnectionKey { index, generation: 0 }, namespace: NamespaceId(0) };
-        let claims = Claims { user: UserId::from_text(user).unwrap(), username: Arc::from(user), expires_at: None };
+        let claims = Claims::new(UserId::from_text(user).unwrap(), Arc::from(user));
         let request = ConnectRequest { claims: Some(claims), payload: None };
         let rooms = rooms.iter().map(|room| self::room(room)).collect();
         let mut out = Vec::new();

@@ -57,7 +57,7 @@ impl House {
         self.sockets += 1;
         let connection = ConnectionKey { index: self.sockets, generation: 0 };
         let socket = SocketKey { connection, namespace: NamespaceId(0) };
-        let claims = Claims { user: UserId::from_text(user).unwrap(), username: Arc::from(user), expires_at: None };
+        let claims = Claims::new(UserId::from_text(user).unwrap(), Arc::from(user));
         let request = ConnectRequest { claims: Some(claims), payload: None };
         let (now, mut out) = (self.now(), Vec::new());
         self.chats[core].connect(socket, request, now, &mut out);
@@ -99,6 +99,13 @@ impl House {
                     self.tell(&room, except.map(|socket| (core, socket)), &event);
                 }
                 Effect::Store(record) => self.store(core, record),
+                Effect::Verify { socket, ack, token } => {
+                    let user = token.reveal().strip_prefix("of ").map(|user| UserId::from_text(user).unwrap());
+                    let verdict = user.map(|user| Claims::new(user, "Name".into())).ok_or(AuthError::Invalid("forged"));
+                    let (now, mut out) = (self.now(), Vec::new());
+                    self.chats[core].verified(socket, ack, verdict, now, &mut out);
+                    self.perform(core, out);
+                }
                 Effect::Watch(_)
                 | Effect::Unwatch(_)
                 | Effect::Presence { .. }
@@ -206,7 +213,7 @@ fn payload(event: EventName, room_id: &str) -> String {
         EventName::MessageHistory => ",\"limit\":200".to_owned(),
         EventName::MessageDelivered | EventName::MessageRead => format!(",\"messageId\":\"{message}\",\"upTo\":true"),
         EventName::PresenceUpdate => ",\"status\":\"busy\"".to_owned(),
-        EventName::AuthRefresh => ",\"token\":\"none\"".to_owned(),
+        EventName::AuthRefresh => ",\"token\":\"of eve\"".to_owned(),
     };
     format!("{{\"roomId\":{room_id}{more}}}")
 }

@@ -15,7 +15,7 @@ use super::column::{Column, Columns, Seats};
 use super::connect::{Link, PostgresSettings};
 use super::statements::{Shape, Statements};
 use super::trouble::{LATE, Operator, UNFIT};
-use super::{ANSWER, Saved};
+use super::{ANSWER, Saved, revocations};
 use crate::store::fault::Fault;
 
 embed_migrations!("src/store/structure/postgres/migrations");
@@ -157,6 +157,8 @@ async fn rehearse(client: &Client, columns: Columns, statements: &Statements) ->
     let [rooms, user] = nobody;
     client.query(&statements.lowest, &[rooms, user, &nothing, &nothing]).await?;
     client.query(&statements.conversations, &[user]).await?;
+    client.query(revocations::NUMBER, &[]).await?;
+    client.query(revocations::LIST.as_str(), &[]).await?;
     let nothing = Saved::new(columns, &[]);
     client.query(&statements.save_readers, &nothing.parameters(&std::time::UNIX_EPOCH)).await?;
     Ok(())

@@ -8,6 +8,7 @@ use tokio_postgres::config::Host;
 
 use super::listen::CHECK;
 use super::*;
+use crate::auth::revocations::{Revocation, Revocations, Subject};
 use crate::chat::effect::ReceiptStatus::{Delivered, Read};
 use crate::store::services;
 
@@ -168,7 +169,7 @@ async fn two_that_start_at_once_migrate_once_and_later_ones_find_it_done() {
     let at_once = tokio::join!(one.ready(), other.ready(), one.ready());
     assert_eq!(at_once, (Ok(()), Ok(()), Ok(())));
     base.side().ready().await.unwrap();
-    assert_eq!(base.count("alt_ws_migrations").await, 1);
+    assert_eq!(base.count("alt_ws_migrations").await, 2);
     // A newer server was here.
     base.run("INSERT INTO alt_ws_migrations VALUES (99, 'later', '2030-01-01T00:00:00Z', '1')").await;
     base.side().ready().await.unwrap();
@@ -360,7 +361,7 @@ async fn without_ownership_of_the_table_changes_are_looked_for() {
     assert_eq!(side.ready().await, Err(trouble::UNFIT), "may do nothing yet");
     base.run(&format!("GRANT CREATE ON SCHEMA public TO {role}; GRANT SELECT ON conversation_members TO {role}")).await;
     side.ready().await.unwrap();
-    assert_eq!(base.count("pg_trigger WHERE tgname LIKE 'alt_ws%'").await, 0);
+    assert_eq!(base.count("pg_trigger WHERE tgname LIKE 'alt_ws_members%'").await, 0);
     assert_eq!(side.are_members(&[seat("5", "7")]).await.unwrap(), [true]);
     assert_eq!(change(&side).await, Change::Missed);
     let began = Instant::now();
@@ -403,7 +404,7 @@ async fn a_role_that_may_create_nothing_uses_what_another_made() {
     let role = base.name();
     base.run(&format!(
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC; CREATE ROLE {role} LOGIN;
-         GRANT SELECT ON conversation_members, alt_ws_migrations TO {role};
+         GRANT SELECT ON conversation_members, alt_ws_migrations, alt_ws_revocations, alt_ws_revocation_changes TO {role};
          GRANT SELECT, INSERT, UPDATE, DELETE ON read_state, read_receipts TO {role}"
     ))
     .await;
@@ -417,6 +418,76 @@ async fn a_role_that_may_create_nothing_uses_what_another_made() {
     let side = base.side_of(PostgresSettings { user: role.into(), ..base.settings() });
     assert_eq!(side.ready().await, Err(trouble::UNFIT));
     base.run(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}")).await;
+}
+
+#[tokio::test]
+async fn j8_revocations_have_another_number_whoever_writes_them() {
+    let base = Base::new().await;
+    let side = base.side();
+    let mut number = side.ping().await.unwrap();
+    assert!(side.revocations().await.unwrap().is_empty());
+    let at = Timestamp(4_000_000_000_000);
+    let revocation = |kind: &str, value: &str, until: Option<u64>| {
+        let subject = Subject::from_parts(kind, value).unwrap();
+        Revocation { subject, at, until: until.map(Timestamp) }
+    };
+    let (ada, token) = (revocation("user", "ada", None), revocation("jti", "t'\"\\1", Some(at.0 + 9)));
+    assert!(side.revoke(&ada).await.unwrap() && side.revoke(&token).await.unwrap());
+    let mut list = side.revocations().await.unwrap();
+    list.sort_by_key(|line| line.subject.kind());
+    assert_eq!(list, [token.clone(), ada.clone()]);
+    for (again, until) in [(at.0 + 5, Some(at.0 + 9)), (at.0 + 12, Some(at.0 + 12))] {
+        assert!(side.revoke(&Revocation { until: Some(Timestamp(again)), ..token.clone() }).await.unwrap());
+        let list = side.revocations().await.unwrap();
+        let found = list.iter().find(|line| line.subject == token.subject).unwrap();
+        assert_eq!(found.until, until.map(Timestamp), "ends no sooner than it did");
+    }
+
+    // Other services, which know nothing of the number and of our schema.
+    let mut changed = async |sql: &str| {
+        base.run(sql).await;
+        let before = std::mem::replace(&mut number, side.ping().await.unwrap());
+        number != before
+    };
+    assert!(changed("SELECT").await && !changed("SELECT").await);
+    let insert = "INSERT INTO public.alt_ws_revocations (kind, value";
+    assert!(changed(&format!("SET search_path = pg_catalog; {insert}) VALUES ('user', 'bob')")).await);
+    assert!(!changed(&format!("BEGIN; {insert}) VALUES ('user', 'eve')")).await, "not committed yet");
+    assert!(changed("COMMIT").await);
+    let role = base.name();
+    let granted = format!("CREATE ROLE {role}; GRANT INSERT ON public.alt_ws_revocations TO {role}");
+    assert!(!changed(&granted).await);
+    let by_role = format!("SET ROLE {role}; {insert}) VALUES ('user', 'fay'); RESET ROLE");
+    assert!(changed(&by_role).await, "who may write the list alone");
+    let misused = format!(
+        "CREATE TABLE public.own (n int); ALTER TABLE public.own OWNER TO {role}; SET ROLE {role};
+         CREATE TRIGGER t AFTER INSERT ON public.own EXECUTE FUNCTION public.alt_ws_revocations_changed()"
+    );
+    let refusal = base.client.batch_execute(&misused).await.unwrap_err();
+    let refusal = refusal.as_db_error().unwrap().message();
+    assert_eq!(
+        refusal, "permission denied for function public.alt_ws_revocations_changed",
+        "nobody uses the owner's rights"
+    );
+    base.run(&format!("RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")).await;
+    let odd = "('jti', 'a', 'infinity', 'infinity'), ('jti', 'b', '-infinity', NULL), ('jti', 'c', now(), '-infinity'),
+        ('jti', 'd', '1900-01-01', NULL), ('jti', repeat('x', 300), now(), NULL)";
+    assert!(changed(&format!("{insert}, revoked_at, expires_at) VALUES {odd}")).await);
+    let mut names: Vec<_> =
+        side.revocations().await.unwrap().into_iter().map(|line| line.subject.value().to_owned()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a", "ada", "b", "bob", "d", "eve", "fay", "t'\"\\1"]);
+    assert!(side.unrevoke(&ada.subject).await.unwrap() && !side.unrevoke(&ada.subject).await.unwrap());
+    assert!(changed("SELECT").await && changed("TRUNCATE public.alt_ws_revocations").await);
+    assert!(side.revocations().await.unwrap().is_empty());
+
+    let most = Revocations::MOST - 1;
+    base.run(&format!("{insert}) SELECT 'jti', n::text FROM generate_series(1, {most}) AS n")).await;
+    base.run(&format!("{insert}, expires_at) VALUES ('user', 'old', now())")).await;
+    assert!(side.revoke(&ada).await.unwrap(), "the old one made room");
+    assert!(!side.revoke(&revocation("user", "bob", None)).await.unwrap(), "one too many");
+    assert!(side.revoke(&ada).await.unwrap(), "is there already");
+    assert_eq!(side.revocations().await.unwrap().len(), Revocations::MOST);
 }
 
 #[tokio::test]

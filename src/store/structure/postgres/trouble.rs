@@ -45,9 +45,10 @@ impl Operator {
                 (CREDENTIALS, "check DB_USER and DB_PASS, and what the server allows from here without TLS")
             }
             (Some("3D000"), Fault::Refused) => (NO_DATABASE, "create the database, or check DB_NAME"),
-            (Some("42501" | "3F000"), Fault::Refused) => {
-                (UNFIT, "grant DB_USER USAGE and CREATE on the schema, and SELECT on conversation_members")
-            }
+            (Some("42501" | "3F000"), Fault::Refused) => (
+                UNFIT,
+                "grant DB_USER USAGE and CREATE on the schema, and SELECT on conversation_members and on alt-ws's own tables",
+            ),
             (Some(_), Fault::Refused) => (UNFIT, "make its tables fit, or use another database"),
             // The server asks for a password and there is none, or in a way that is not known here.
             (None, Fault::Refused) => (CREDENTIALS, "check DB_PASS and the server's authentication method"),

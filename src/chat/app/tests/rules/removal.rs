@@ -98,7 +98,7 @@ fn a6_what_one_user_asked_for_is_not_given_to_the_next_one_on_the_same_connectio
 
         let mut out = Vec::new();
         house.chats[core].disconnect(socket, Departure::Left, now, &mut out);
-        let claims = Claims { user: UserId::from_text("mallory").unwrap(), username: Arc::from("m"), expires_at: None };
+        let claims = Claims::new(UserId::from_text("mallory").unwrap(), Arc::from("m"));
         house.chats[core].connect(socket, ConnectRequest { claims: Some(claims), payload: None }, now, &mut out);
         house.perform(core, out);
         house.heard.clear();
@@ -134,7 +134,7 @@ fn a6_what_one_user_asked_for_is_told_to_nobody_when_the_next_one_is_gone_as_wel
         house.chats[core].event(socket, event, Some(AckId(1)), now, &mut out);
         let record = out.iter().find_map(|effect| if let Effect::Store(record) = effect { Some(record) } else { None });
         let record = record.unwrap().clone();
-        let claims = Claims { user: UserId::from_text("mallory").unwrap(), username: Arc::from("m"), expires_at: None };
+        let claims = Claims::new(UserId::from_text("mallory").unwrap(), Arc::from("m"));
         house.chats[core].disconnect(socket, Departure::Left, now, &mut out);
         house.chats[core].connect(socket, ConnectRequest { claims: Some(claims), payload: None }, now, &mut out);
         house.chats[core].disconnect(socket, goes, now, &mut out);
@@ -169,7 +169,7 @@ fn a6_a_user_who_comes_on_a_connection_of_another_is_not_shown_to_their_contacts
     let socket = SocketKey { connection: ConnectionKey { index: 9, generation: 0 }, namespace: NamespaceId(0) };
     let (now, mut asked) = (house.now(), Vec::new());
     for user in ["eve", "mallory"] {
-        let claims = Claims { user: UserId::from_text(user).unwrap(), username: Arc::from(user), expires_at: None };
+        let claims = Claims::new(UserId::from_text(user).unwrap(), Arc::from(user));
         house.chats[0].connect(socket, ConnectRequest { claims: Some(claims), payload: None }, now, &mut asked);
         if user == "eve" {
             house.chats[0].disconnect(socket, Departure::Left, now, &mut asked);
@@ -196,7 +196,7 @@ fn a6_a_removal_before_the_conversations_are_known_is_not_undone_by_an_answer_fr
     let mut house = House::new();
     let socket = SocketKey { connection: ConnectionKey { index: 9, generation: 0 }, namespace: NamespaceId(0) };
     let (now, mut out) = (house.now(), Vec::new());
-    let claims = Claims { user: UserId::from_text("eve").unwrap(), username: Arc::from("eve"), expires_at: None };
+    let claims = Claims::new(UserId::from_text("eve").unwrap(), Arc::from("eve"));
     house.chats[0].connect(socket, ConnectRequest { claims: Some(claims), payload: None }, now, &mut out);
     let Some(Effect::Store(record)) = out.pop() else { panic!("nothing was asked") };
     house.remove("r", "eve");
