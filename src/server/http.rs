@@ -121,7 +121,8 @@ async fn engine<A: Application>(
             let sid = polling::new_session_id(core.id())?;
             let authorization = authorization(request.headers());
             let standing = standing(core.shared(), &request);
-            let mut response = polling::begin(&core, Handshake { sid, dialect, is_echo, authorization, standing })?;
+            let handshake = Handshake { sid, dialect, is_echo, authorization, standing };
+            let Some(mut response) = polling::begin(&core, handshake) else { return Ok(come_back()) };
             // A page that may not read the answer is not to leave a cookie behind either.
             let name = core.shared().settings.edge.cookie_name.as_ref().filter(|_| is_allowed);
             cookie::set(response.headers_mut(), name, sid, client.is_secure);

@@ -57,7 +57,7 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Accepts until told to stop.
+/// Accepts until told to stop. Connections that are there then finish the answer they are at, and end.
 pub(crate) async fn accept<A: Application>(
     core: Core<A>,
     listener: std::net::TcpListener,
@@ -71,7 +71,7 @@ pub(crate) async fn accept<A: Application>(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, address)) => serve(&core, stream, address),
+            Ok((stream, address)) => serve(&core, stream, address, stop.clone()),
             Err(error) => {
                 tracing::warn!(%error, "accepting a connection failed; trying again");
                 tokio::time::sleep(ACCEPT_RETRY).await;
@@ -80,7 +80,7 @@ pub(crate) async fn accept<A: Application>(
     }
 }
 
-fn serve<A: Application>(core: &Core<A>, stream: TcpStream, address: SocketAddr) {
+fn serve<A: Application>(core: &Core<A>, stream: TcpStream, address: SocketAddr, mut stop: watch::Receiver<bool>) {
     let Some(peer) = Peer::admit(core.shared(), address.ip()) else {
         tracing::debug!(address = %address.ip(), "too many connections of one address");
         return;
@@ -89,6 +89,7 @@ fn serve<A: Application>(core: &Core<A>, stream: TcpStream, address: SocketAddr)
     let _ = stream.set_nodelay(true);
     let core = core.clone();
     tokio::task::spawn_local(async move {
+        let _open = core.shared().metrics.connections.hold();
         let service = service_fn(|request| http::answer(core.clone(), peer.clone(), request));
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -96,7 +97,15 @@ fn serve<A: Application>(core: &Core<A>, stream: TcpStream, address: SocketAddr)
             .max_buf_size(MAX_HTTP_HEADER_BYTES)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
-        if let Err(error) = connection.await {
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            _ = stop.wait_for(|stop| *stop) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, "http connection ended");
         }
     });

@@ -20,11 +20,29 @@ impl Counter {
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// One more, until what is returned is dropped.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        self.increment();
+        Held(self)
+    }
+}
+
+/// Something that is counted for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Held<'c>(&'c Counter);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.decrement();
+    }
 }
 
 /// What is counted.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
+    /// TCP connections that somebody of ours still reads or writes.
+    pub(crate) connections: Counter,
     /// Engine.IO sessions that exist now.
     pub(crate) sessions: Counter,
     /// Socket.IO sockets that are connected now.

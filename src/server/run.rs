@@ -159,6 +159,7 @@ impl Server {
         // Polling clients come for their last packets over connections of their own, so accepting ends last.
         let left = shutdown::close_clients(&self.shared, deadline).await;
         self.stop.send_replace(true);
+        shutdown::see_off(&self.shared, deadline).await;
         if left > 0 {
             tracing::warn!(sessions = left, "sessions were cut off at the drain timeout");
         }
