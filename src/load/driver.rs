@@ -102,10 +102,10 @@ impl Driver<'_> {
     /// and what was not delivered theirs to ask for: neither is lost.
     fn run_until_drained(&mut self, limit: Duration) -> Result<Times, LoadError> {
         let connecting = self.assemble()?;
+        self.fleet.expects_end = true;
         self.wait_for_quiet()?;
         self.phase("connected")?;
         self.phase("running")?;
-        self.fleet.expects_end = true;
         let (start, cpu) = (self.fleet.clock(), cpu_time());
         let end = start.saturating_add(nanoseconds(limit));
         self.exchange_while(start, |driver, now| Ok(now < end && driver.fleet.open() > 0))?;

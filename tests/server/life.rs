@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use alt_ws::config::limits::HTTP_HEADER_TIMEOUT;
 use alt_ws::server::ServerError;
@@ -108,6 +109,7 @@ async fn while_the_store_finishes_the_server_answers_takes_nobody_in_and_sends_a
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let asked = ann.emit_with_ack("message:send", json!({"roomId": "r", "content": "hi"})).await;
+    assert_eq!(ann.ask("typing:start", json!({"roomId": "r"})).await["ok"], true, "so the message is with the store");
     let meanwhile = async {
         assert!(ann.next("server:draining").await["reconnectIn"].as_u64() >= Some(500));
         assert_eq!(early.close_code().await, Some(1000), "it would not be told so once it is in");
@@ -155,4 +157,17 @@ async fn a_stopped_server_has_let_go_of_every_connection() {
     // Well before the time that any idle connection may have for its next request.
     let end = tokio::time::timeout(HTTP_HEADER_TIMEOUT / 2, idle.status()).await;
     assert_eq!(end, Ok(None), "an idle connection is closed, not kept until the process is gone");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_come_for_its_last_packets_does_not_keep_the_server_beyond_the_drain_timeout() {
+    let timeout = Duration::from_secs(2);
+    let server = start_with(|settings| {
+        settings.drain_timeout = timeout;
+        settings.timings.linger = timeout * 2;
+    });
+    let lazy = Polling::join(server.address(), "lazy", "r").await;
+    let asked = Instant::now();
+    soon(server.stop()).await;
+    assert!(asked.elapsed() < timeout, "{:?} for {}", asked.elapsed(), lazy.sid);
 }
