@@ -168,6 +168,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         presence_grace: Duration::ZERO,
         drain_timeout: Duration::from_secs(1),
         max_connections_per_ip: None,
+        max_newcomers: None,
         max_connections_per_user: None,
         playground: None,
         recovery: None,

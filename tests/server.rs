@@ -21,6 +21,8 @@ mod frames;
 mod life;
 #[path = "server/limits.rs"]
 mod limits;
+#[path = "server/newcomers.rs"]
+mod newcomers;
 #[path = "server/poison.rs"]
 mod poison;
 #[path = "server/proxies.rs"]

@@ -22,6 +22,11 @@ pub const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 /// without a user costs memory and can be opened by anybody.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The most sessions of one core that have been opened and not said yet who they are. When thousands lose their
+/// connection at once and come back at once, the core takes so many of them at a time and asks the others to come again in a
+/// second: enough to keep it busy, few enough that those who are in notice nothing, and a bound on what strangers can hold.
+pub const MAX_NEWCOMERS: u32 = 1024;
+
 /// How long the head of an HTTP request may take (slowloris); then the connection is closed.
 pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 

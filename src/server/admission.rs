@@ -45,6 +45,11 @@ impl<K: Eq + Hash + Clone> Limit<K> {
         *count += 1;
         Some(Pass { limit: Arc::clone(self), key: Some(key.clone()) })
     }
+
+    /// All of them.
+    pub(crate) fn count(&self) -> u64 {
+        self.counts.iter().map(|count| u64::from(*count)).sum()
+    }
 }
 
 impl<K: Eq + Hash + Clone> Drop for Pass<K> {

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::admission::UserPass;
 use super::mailbox::Answer;
+use super::newcomers::Newcomer;
 use super::outbox::{Bounds, Outbox};
 use super::pacing::Pacing;
 use super::recovery::Standing;
@@ -36,6 +37,8 @@ pub(crate) struct Connection {
     pub(crate) websocket: Option<WebSocket>,
     /// The handshake's `Authorization` header, until a CONNECT was accepted.
     pub(crate) authorization: Option<Box<str>>,
+    /// Its place among those who have not said yet who they are, until a CONNECT was accepted.
+    pub(crate) newcomer: Option<Newcomer>,
     /// The users that its sockets are counted for, by namespace.
     pub(crate) passes: Vec<(NamespaceId, UserPass)>,
     /// When the timer table has this connection next.

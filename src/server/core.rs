@@ -19,6 +19,7 @@ use super::connections::Connections;
 use super::directory::Directory;
 use super::mailbox::{Letters, Mail, Post};
 use super::metrics::Metrics;
+use super::newcomers::Newcomers;
 use super::recovery::{Recovery, Registry};
 use super::settings::Settings;
 use super::shutdown::Phase;
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) phase: Phase,
     pub(crate) bundle: Bundle,
     pub(crate) addresses: Arc<Limit<std::net::IpAddr>>,
+    pub(crate) newcomers: Newcomers,
     pub(crate) users: Arc<Limit<UserId>>,
     pub(crate) started: Instant,
 }

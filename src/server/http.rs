@@ -16,6 +16,7 @@ use super::admission::AddressPass;
 use super::compression::Coding;
 use super::core::{Core, Shared};
 use super::forwarded::{self, Client};
+use super::newcomers::{Crowded, Newcomer};
 use super::recovery::{Standing, takes_offsets};
 use super::settings::Protocol;
 use super::websocket::{Handshake, Upgraded};
@@ -110,26 +111,31 @@ async fn engine<A: Application>(
         polling::exists(&core, sid, query).await?;
     }
     let dialect = query.admit(request.method().as_str(), is_upgrade, core.shared().settings.allow_eio3)?;
-    if query.sid.is_none() && core.shared().phase.is_draining() {
-        return Ok(come_back());
-    }
+    let caller = match query.sid {
+        Some(sid) => Caller::Known(sid),
+        None if core.shared().phase.is_draining() => return Ok(come_back(STOPPING)),
+        None => match core.shared().newcomers.admit(core.id(), forwarded::counted_as(peer.address)) {
+            Ok(newcomer) => Caller::New(newcomer),
+            Err(crowded) => return Ok(crowded.response()),
+        },
+    };
     if is_upgrade {
-        return upgrade(core, peer, request, (query.sid, dialect), is_echo, client.is_secure, is_allowed);
+        return upgrade(core, peer, request, (caller, dialect), is_echo, client.is_secure, is_allowed);
     }
-    match (query.sid, request.method()) {
-        (None, _) => {
+    match (caller, request.method()) {
+        (Caller::New(newcomer), _) => {
             let sid = polling::new_session_id(core.id())?;
             let authorization = authorization(request.headers());
             let standing = standing(core.shared(), &request);
-            let handshake = Handshake { sid, dialect, is_echo, authorization, standing };
-            let Some(mut response) = polling::begin(&core, handshake) else { return Ok(come_back()) };
+            let handshake = Handshake { sid, dialect, is_echo, authorization, standing, newcomer };
+            let Some(mut response) = polling::begin(&core, handshake) else { return Ok(come_back(STOPPING)) };
             // A page that may not read the answer is not to leave a cookie behind either.
             let name = core.shared().settings.edge.cookie_name.as_ref().filter(|_| is_allowed);
             cookie::set(response.headers_mut(), name, sid, client.is_secure);
             Ok(response)
         }
-        (Some(sid), &Method::GET) => polling::poll(&core, sid, Coding::choose(request.headers())).await,
-        (Some(sid), &Method::POST) => polling::post(&core, sid, dialect.revision(), request).await,
+        (Caller::Known(sid), &Method::GET) => polling::poll(&core, sid, Coding::choose(request.headers())).await,
+        (Caller::Known(sid), &Method::POST) => polling::post(&core, sid, dialect.revision(), request).await,
         _ => Err(HandshakeError::BadRequest),
     }
 }
@@ -138,7 +144,7 @@ fn upgrade<A: Application>(
     core: Core<A>,
     peer: Peer,
     mut request: Request<body::Incoming>,
-    (sid, dialect): (Option<SessionId>, Dialect),
+    (caller, dialect): (Caller, Dialect),
     is_echo: bool,
     is_secure: bool,
     is_allowed: bool,
@@ -162,14 +168,15 @@ fn upgrade<A: Application>(
         .map_err(|_| HandshakeError::BadRequest)?;
     let deflates = core.shared().settings.edge.deflate && deflate::is_offered(values("sec-websocket-extensions"));
     let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
-    let begin = match sid {
-        Some(sid) => Begin::Probe(sid),
-        None => {
+    let begin = match caller {
+        Caller::Known(sid) => Begin::Probe(sid),
+        Caller::New(newcomer) => {
             let sid = polling::new_session_id(core.id())?;
             let name = core.shared().settings.edge.cookie_name.as_ref();
             cookie::set(response.headers_mut(), name, sid, is_secure);
             let standing = standing(core.shared(), &request);
-            Begin::Session(Handshake { sid, dialect, is_echo, authorization: authorization(headers), standing })
+            let authorization = authorization(headers);
+            Begin::Session(Handshake { sid, dialect, is_echo, authorization, standing, newcomer })
         }
     };
     let upgraded = hyper::upgrade::on(&mut request);
@@ -192,6 +199,13 @@ fn upgrade<A: Application>(
         headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(deflate::AGREED));
     }
     Ok(response)
+}
+
+/// Who asks for something at an Engine.IO path.
+enum Caller {
+    /// Somebody without a session, who has been given a place for one.
+    New(Newcomer),
+    Known(SessionId),
 }
 
 /// What an upgraded connection is for.
@@ -255,11 +269,25 @@ fn too_many() -> Response {
     response
 }
 
-/// The server is stopping: another one, or this one started anew, will take the client.
-fn come_back() -> Response {
-    let mut response = json(StatusCode::SERVICE_UNAVAILABLE, "{\"message\":\"The server is stopping\"}".to_owned());
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+const STOPPING: &str = "The server is stopping";
+
+/// Not now, but soon: this server, or the one that takes its place when it is stopping.
+fn come_back(why: &'static str) -> Response {
+    let mut response = json(StatusCode::SERVICE_UNAVAILABLE, format!("{{\"message\":\"{why}\"}}"));
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    // Kept open, it would take a descriptor from those who get in.
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+impl Crowded {
+    fn response(self) -> Response {
+        come_back(match self {
+            Self::Core => "Too many clients are connecting",
+            Self::Address => "Too many clients of one address are connecting",
+        })
+    }
 }
 
 /// An answer with a JSON body, which no browser may take for anything else.

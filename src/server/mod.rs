@@ -23,6 +23,7 @@ mod inbound;
 mod listener;
 mod mailbox;
 mod metrics;
+mod newcomers;
 mod opening;
 mod outbound;
 pub mod outbox;

@@ -23,7 +23,7 @@ impl<A: Application> State<A> {
             return None;
         }
         let settings = &self.shared.settings;
-        let Handshake { sid, dialect, is_echo, authorization, standing } = handshake;
+        let Handshake { sid, dialect, is_echo, authorization, standing, newcomer } = handshake;
         let revision = dialect.revision();
         let upper = if is_echo {
             Upper::Echo
@@ -48,6 +48,8 @@ impl<A: Application> State<A> {
             poll: None,
             websocket: None,
             authorization,
+            // An echo never says who it is.
+            newcomer: (!is_echo).then_some(newcomer),
             passes: Vec::new(),
             scheduled: None,
             is_dirty: false,
@@ -93,6 +95,7 @@ impl<A: Application> State<A> {
             Ok(claims) => match claims.as_ref().map(|claims| self.shared.users.admit(&claims.user)) {
                 Some(None) => ConnectError { message: "Too many connections of this user", code: Some("rate_limited") },
                 pass => {
+                    connection.newcomer = None;
                     connection.passes.extend(pass.flatten().map(|pass| (namespace, pass)));
                     // Revision 4 has no other credentials, and may have more namespaces to join.
                     if revision == socketio::Revision::V5 || self.shared.settings.namespaces.len() == 1 {

@@ -21,6 +21,7 @@ use super::gate::{Gate, Guests};
 use super::listener;
 use super::mailbox::{self, Letters, Mail, Post};
 use super::metrics::Metrics;
+use super::newcomers::Newcomers;
 use super::outbound::event_frames;
 use super::outbox::Bounds;
 use super::recovery::Registry;
@@ -114,6 +115,7 @@ impl Server {
             phase: Phase::default(),
             bundle: Bundle::new(&settings.edge),
             addresses: Limit::new(settings.max_connections_per_ip),
+            newcomers: Newcomers::new(settings.max_newcomers, settings.max_connections_per_ip),
             users: Limit::new(settings.max_connections_per_user),
             started: Instant::now(),
             settings,
@@ -314,6 +316,7 @@ fn settings(config: Config) -> Settings {
         presence_grace: config.presence_grace,
         drain_timeout: config.drain_timeout,
         max_connections_per_ip: config.max_connections_per_ip,
+        max_newcomers: NonZeroU32::new(limits::MAX_NEWCOMERS),
         max_connections_per_user: config.max_connections_per_user,
         recovery: config.recovery.map(|window| Recovery {
             window,

@@ -70,6 +70,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// TCP connections of one address; behind proxies of ours, its requests under way and its WebSockets.
     pub max_connections_per_ip: Option<NonZeroU32>,
+    /// Sessions of one core that have not said yet who they are; of one address, as many as it may have connections.
+    pub max_newcomers: Option<NonZeroU32>,
     /// Sockets of one user.
     pub max_connections_per_user: Option<NonZeroU32>,
     /// `None`: who loses the connection comes back as a new socket.

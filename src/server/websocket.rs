@@ -17,6 +17,7 @@ use super::admission::AddressPass;
 use super::connections::{WebSocket, Wire};
 use super::core::{Core, State};
 use super::mailbox::{Mail, PAUSE};
+use super::newcomers::Newcomer;
 use super::outbox::{Outbox, SharedFrame};
 use super::recovery::Standing;
 use crate::chat::application::{Application, Now};
@@ -43,6 +44,7 @@ pub(crate) struct Handshake {
     pub(crate) is_echo: bool,
     pub(crate) authorization: Option<Box<str>>,
     pub(crate) standing: Standing,
+    pub(crate) newcomer: Newcomer,
 }
 
 /// A session that begins on a WebSocket; it belongs to the core that accepted it.

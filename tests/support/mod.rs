@@ -4,6 +4,7 @@ pub(crate) mod chatter;
 pub(crate) mod raw;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alt_ws::auth::{self, Keys};
@@ -51,6 +52,7 @@ pub(crate) fn settings() -> Settings {
         presence_grace: Duration::ZERO,
         drain_timeout: Duration::from_secs(5),
         max_connections_per_ip: None,
+        max_newcomers: NonZeroU32::new(limits::MAX_NEWCOMERS),
         max_connections_per_user: None,
         playground: None,
         recovery: None,
