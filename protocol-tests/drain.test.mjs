@@ -52,7 +52,7 @@ class Load extends Process {
 /** What the server takes, in acknowledged messages a second. */
 async function calibrate() {
   const server = await startServer(ENV);
-  const report = await new Load(server, '--in-flight=16', '--seconds=2').report();
+  const report = await new Load(server, '--in-flight=16', '--seconds=1').report();
   await server.stop();
   return Math.round(report.acked_per_second);
 }
@@ -146,11 +146,10 @@ async function checkJournal(t, server, path) {
   return count;
 }
 
-let capacity;
-
 for (let round = 1; round <= ROUNDS; round++) {
   test(`SIGTERM at ${SHARE * 100} % load loses nothing acknowledged, round ${round} of ${ROUNDS}`, async (t) => {
-    capacity ??= await calibrate();
+    // Each time: on a machine that does other things as well it is another number.
+    const capacity = await calibrate();
     const rate = Math.round(capacity * SHARE);
     const server = await startServer(ENV);
     const room = unique('people');
