@@ -16,7 +16,7 @@ use alt_ws::config::{Edge, Origins};
 use alt_ws::engineio::session::Timings;
 use alt_ws::ids::{RoomId, SocketKey, UserId};
 use alt_ws::server::outbox::Bounds;
-use alt_ws::server::settings::{Audience, Protocol, Settings};
+use alt_ws::server::settings::{Audience, HttpTimes, Protocol, Settings};
 use alt_ws::server::{Gate, Server};
 use alt_ws::socketio::{self, AckId, Event, PendingAcks};
 use clap::Parser;
@@ -159,6 +159,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         },
         max_payload: 1_000_000,
         connect_timeout: Duration::from_secs(1),
+        http: HttpTimes::default(),
         gate: Gate::Open,
         origins: Origins::Any,
         edge: Edge::default(),

@@ -15,16 +15,22 @@ mod answers;
 mod cookies;
 #[path = "server/crowds.rs"]
 mod crowds;
+#[path = "server/exchanges.rs"]
+mod exchanges;
 #[path = "server/frames.rs"]
 mod frames;
 #[path = "server/life.rs"]
 mod life;
 #[path = "server/limits.rs"]
 mod limits;
+#[path = "server/metrics.rs"]
+mod metrics;
 #[path = "server/newcomers.rs"]
 mod newcomers;
 #[path = "server/poison.rs"]
 mod poison;
+#[path = "server/presence.rs"]
+mod presence;
 #[path = "server/proxies.rs"]
 mod proxies;
 #[path = "server/recovery.rs"]

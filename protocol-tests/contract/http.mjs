@@ -35,7 +35,6 @@ export function plainHttp(server) {
   for (const [path, expected] of [
     ['/livez', 200],
     ['/readyz', 200],
-    ['/metrics', 404],
     ['/', 200],
     ['/nonsense', 404],
     ['/healthz', 404],
@@ -46,6 +45,15 @@ export function plainHttp(server) {
       assert.equal((await http(server, path)).status, expected);
     });
   }
+
+  test('http: GET /metrics is for Prometheus on this machine, and not for what a proxy passes on', async () => {
+    const { status, headers, text } = await http(server, '/metrics');
+    assert.equal(status, 200);
+    assert.equal(headers['content-type'], 'text/plain; version=0.0.4; charset=utf-8');
+    assert.match(text, /^# TYPE alt_ws_sockets gauge\nalt_ws_sockets \d+$/m);
+    const passedOn = await http(server, '/metrics', { headers: { 'X-Forwarded-For': '192.0.2.1' } });
+    assert.equal(passedOn.status, 404);
+  });
 
   test('http: the handshake offers what the old service offered', async () => {
     const { status, text } = await http(server, HANDSHAKE);

@@ -6,13 +6,15 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { connect, MODES, refused } from '../lib/client.mjs';
+import { client, connect, MODES, refused } from '../lib/client.mjs';
 import { accepted, gapless, hasFields, refusedWith } from '../lib/expect.mjs';
+import { http } from '../lib/http.mjs';
 import { refusesToStart, showingLog, startServer } from '../lib/server.mjs';
 import { seconds, sign } from '../lib/tokens.mjs';
 import { pause } from '../lib/wait.mjs';
 import { everythingSince, say, saying, settled, World } from '../lib/world.mjs';
 
+const HANDSHAKE = '/socket.io/?EIO=4&transport=polling';
 const fine = { userId: 'ada', username: 'Ada' };
 
 /** A test with a server of its own, which is stopped (and its log checked) when the test has passed or failed. */
@@ -122,6 +124,20 @@ export function enduring() {
   }
 
   for (const mode of MODES) {
+    const small = { MAX_CONNECTIONS_PER_IP: '3' };
+    onServer(`newcomers over ${mode}: who is told 503 comes again by itself`, small, async (t, server) => {
+      const sids = [];
+      for (let n = 0; n < 3; n++) sids.push(JSON.parse((await http(server, HANDSHAKE)).text.slice(1)).sid);
+      assert.equal((await http(server, HANDSHAKE)).headers['retry-after'], '1');
+      const again = { reconnection: true, reconnectionDelay: 100, reconnectionDelayMax: 200 };
+      const late = client(t, server, { claims: fine, mode, ...again });
+      await late.refusal();
+      // One of them goes, and takes its last packets with it.
+      await http(server, `${HANDSHAKE}&sid=${sids[0]}`, { method: 'POST', body: '1' });
+      await http(server, `${HANDSHAKE}&sid=${sids[0]}`);
+      await late.next('connect');
+    });
+
     const limited = { RATE_LIMIT_EVENTS: '10' };
     onServer(`rate limit over ${mode}: beyond the burst the sender is told when to come back`, limited, async (t, server) => {
       const { room, users: [ada] } = await new World(server, mode).party(t, 'Ada');

@@ -267,7 +267,10 @@ impl Application for Chat {
             (Verdict::Pass, Ok(command)) => self.handle(call, command, now, out),
             (Verdict::Pass, Err(failure)) => call.fail(&failure, out),
             (Verdict::Limited { retry_after }, _) => call.fail(&Failure::rate_limited(retry_after), out),
-            (Verdict::Disconnect, _) => out.push(Effect::Disconnect { socket: key, reason: "rate_limited" }),
+            (Verdict::Disconnect { retry_after }, _) => {
+                call.fail(&Failure::rate_limited(retry_after), out);
+                out.push(Effect::Disconnect { socket: key, reason: "rate_limited" });
+            }
         }
     }
 

@@ -80,6 +80,8 @@ pub enum Effect {
         /// Whether it could say of all of them.
         is_certain: bool,
     },
+    /// An event was answered with an error; to be counted.
+    Failed(Code),
     /// Close the connection that carries the socket, after what was queued before.
     Disconnect {
         /// Which.

@@ -45,8 +45,7 @@ pub struct Message {
 }
 
 /// The machine-readable part of an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
     /// Not a member.
     AccessDenied,
@@ -68,6 +67,45 @@ pub enum Code {
     TokenExpired,
     /// Our fault.
     Internal,
+}
+
+impl Code {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::AccessDenied,
+        Self::BadRequest,
+        Self::NotFound,
+        Self::TooLarge,
+        Self::RateLimited,
+        Self::Busy,
+        Self::Unavailable,
+        Self::StorageFull,
+        Self::TokenExpired,
+        Self::Internal,
+    ];
+
+    /// As clients read it, and the counters.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessDenied => "access_denied",
+            Self::BadRequest => "bad_request",
+            Self::NotFound => "not_found",
+            Self::TooLarge => "too_large",
+            Self::RateLimited => "rate_limited",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::StorageFull => "storage_full",
+            Self::TokenExpired => "token_expired",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 /// Who is there, for `room:joined`.

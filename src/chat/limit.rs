@@ -31,7 +31,10 @@ pub enum Verdict {
         retry_after: Duration,
     },
     /// Too much for too long.
-    Disconnect,
+    Disconnect {
+        /// As in [`Verdict::Limited`].
+        retry_after: Duration,
+    },
 }
 
 /// The buckets of one socket.
@@ -78,10 +81,11 @@ impl Limiter {
             _ => now,
         };
         self.over = Some(Over { since, last: now });
+        let retry_after = Duration::from_secs_f64(wait);
         if now.saturating_duration_since(since) >= PATIENCE {
-            Verdict::Disconnect
+            Verdict::Disconnect { retry_after }
         } else {
-            Verdict::Limited { retry_after: Duration::from_secs_f64(wait) }
+            Verdict::Limited { retry_after }
         }
     }
 }
@@ -131,10 +135,11 @@ mod tests {
         let flood = |limiter: &mut Limiter, from: u64, to: u64| {
             (from..to).map(|ms| limiter.take(RATES, 1, start + Duration::from_millis(ms))).last()
         };
+        let is_over = |verdict| matches!(verdict, Some(Verdict::Disconnect { .. }));
         let mut limiter = Limiter::new(RATES, start);
-        assert_ne!(flood(&mut limiter, 0, 9_000), Some(Verdict::Disconnect));
+        assert!(!is_over(flood(&mut limiter, 0, 9_000)));
         let mut forgiven = limiter;
-        assert_eq!(flood(&mut limiter, 9_000, 10_500), Some(Verdict::Disconnect));
-        assert_ne!(flood(&mut forgiven, 12_000, 20_000), Some(Verdict::Disconnect));
+        assert!(is_over(flood(&mut limiter, 9_000, 10_500)));
+        assert!(!is_over(flood(&mut forgiven, 12_000, 20_000)));
     }
 }

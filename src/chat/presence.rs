@@ -1,6 +1,6 @@
 //! Presence as data: what a user's devices and status add up to.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,22 @@ pub enum Announcement {
     Changed(Status),
 }
 
+/// How often the choice of one user is told at most. Every telling costs the whole audience, so it is bounded by itself and
+/// not only by the rate of a socket's events: a page that changes its mind with every movement of a mouse is told of once a
+/// second, with where it has come to.
+pub const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// When a choice is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// Now.
+    Now(Announcement),
+    /// Call [`Presence::tell`] then.
+    At(Instant),
+    /// With an earlier one that waits: the latest choice is told.
+    Waiting,
+}
+
 /// One user's devices and status.
 ///
 /// An invisible user ([`Status::Offline`] by choice) arrives and leaves unseen. When the last device goes, the choice
@@ -53,13 +69,26 @@ pub enum Announcement {
 pub struct Presence {
     devices: u32,
     status: Status,
+    /// What the others were told last.
+    told: Status,
+    /// When they were told of a choice.
+    told_at: Option<Instant>,
+    /// Whether a choice waits to be told.
+    waiting: bool,
     /// Set while the last device is gone and the grace period runs, in which a page reload stays silent.
     leaving_until: Option<Instant>,
 }
 
 impl Default for Presence {
     fn default() -> Self {
-        Self { devices: 0, status: Status::Online, leaving_until: None }
+        Self {
+            devices: 0,
+            status: Status::Online,
+            told: Status::Online,
+            told_at: None,
+            waiting: false,
+            leaving_until: None,
+        }
     }
 }
 
@@ -93,16 +122,33 @@ impl Presence {
         if self.devices > 0 || self.leaving_until.is_none_or(|until| now < until) {
             return None;
         }
-        self.leaving_until = None;
-        let was_visible = self.status != Status::Offline;
-        self.status = Status::Online;
+        // What counts is what the others believe, not what was chosen and is not told yet.
+        let was_visible = self.told != Status::Offline;
+        *self = Self { told_at: self.told_at, ..Self::default() };
         Some(was_visible.then_some(Announcement::Offline))
     }
 
     /// The user chose a status. Said again it is announced again: a client may use it to make itself seen.
-    pub fn choose(&mut self, status: Status) -> Announcement {
+    pub fn choose(&mut self, status: Status, now: Instant) -> Telling {
         self.status = status;
-        Announcement::Changed(status)
+        match self.told_at.map(|at| at + TELL_EVERY).filter(|next| now < *next) {
+            None => Telling::Now(self.told_now(now)),
+            Some(_) if std::mem::replace(&mut self.waiting, true) => Telling::Waiting,
+            Some(next) => Telling::At(next),
+        }
+    }
+
+    /// A choice may be due to be told. `None` when it was told meanwhile, or its user is gone.
+    pub fn tell(&mut self, now: Instant) -> Option<Announcement> {
+        let is_due = self.waiting && self.told_at.is_none_or(|at| at + TELL_EVERY <= now);
+        is_due.then(|| self.told_now(now))
+    }
+
+    fn told_now(&mut self, now: Instant) -> Announcement {
+        self.told = self.status;
+        self.told_at = Some(now);
+        self.waiting = false;
+        Announcement::Changed(self.status)
     }
 }
 
@@ -144,13 +190,53 @@ mod tests {
     }
 
     #[test]
+    fn r4_choices_within_a_second_are_told_once_and_the_latest_wins() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut presence = Presence::default();
+        presence.arrive();
+        assert_eq!(presence.choose(Status::Away, at(0)), Telling::Now(Announcement::Changed(Status::Away)));
+        assert_eq!(presence.choose(Status::Busy, at(10)), Telling::At(at(1000)));
+        for ms in 11..900 {
+            assert_eq!(presence.choose(Status::Away, at(ms)), Telling::Waiting, "nothing more is queued");
+        }
+        assert_eq!(presence.choose(Status::Online, at(900)), Telling::Waiting);
+        assert_eq!(presence.visible(), Status::Online, "whoever asks is told the truth");
+        assert_eq!(presence.tell(at(999)), None);
+        assert_eq!(presence.tell(at(1000)), Some(Announcement::Changed(Status::Online)));
+        assert_eq!(presence.tell(at(1000)), None, "once");
+        assert_eq!(
+            presence.choose(Status::Busy, at(1500)),
+            Telling::At(at(2000)),
+            "the second counts from the telling"
+        );
+    }
+
+    #[test]
+    fn who_leaves_before_a_choice_was_told_leaves_as_what_the_others_saw() {
+        let now = Instant::now();
+        for (told, chosen, expected) in
+            [(Status::Away, Status::Offline, Some(Announcement::Offline)), (Status::Offline, Status::Online, None)]
+        {
+            let mut presence = Presence::default();
+            presence.arrive();
+            presence.choose(told, now);
+            assert_eq!(presence.choose(chosen, now), Telling::At(now + TELL_EVERY));
+            presence.leave(now);
+            assert_eq!(presence.expire(now), Some(expected));
+            assert_eq!(presence.tell(now + TELL_EVERY), None, "nobody is left to be told of");
+        }
+    }
+
+    #[test]
     fn an_invisible_user_leaves_unseen_and_comes_back_online() {
         let now = Instant::now();
         let mut presence = Presence::default();
         presence.arrive();
-        assert_eq!(presence.choose(Status::Busy), Announcement::Changed(Status::Busy));
+        assert_eq!(presence.choose(Status::Busy, now), Telling::Now(Announcement::Changed(Status::Busy)));
         assert_eq!(presence.visible(), Status::Busy);
-        assert_eq!(presence.choose(Status::Offline), Announcement::Changed(Status::Offline));
+        let later = now + TELL_EVERY;
+        assert_eq!(presence.choose(Status::Offline, later), Telling::Now(Announcement::Changed(Status::Offline)));
         assert_eq!(presence.visible(), Status::Offline);
         assert_eq!(presence.arrive(), None, "a second device does not give an invisible user away");
         presence.leave(now);

@@ -48,6 +48,7 @@ impl Call {
         let event = event::error(failure, &self.context);
         out.push(Effect::Emit { to: self.socket, event, ack: None });
         self.answer(event::error_ack(failure), out);
+        out.push(Effect::Failed(failure.code));
     }
 }
 

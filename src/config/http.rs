@@ -1,5 +1,5 @@
 //! What HTTP shows of the server, and whom it believes: `SOCKET_PATH`, `COOKIE_NAME`, `TRUST_PROXY`,
-//! `CLIENT_BUNDLE_DIR`, `WS_DEFLATE`.
+//! `CLIENT_BUNDLE_DIR`, `WS_DEFLATE`, `METRICS`.
 
 use std::fmt;
 
@@ -21,6 +21,21 @@ pub struct Edge {
     /// `WS_DEFLATE`: whether clients may compress WebSocket messages, and long ones to them are; default false, because
     /// it costs a core more time than the bytes are worth in most networks.
     pub deflate: bool,
+    /// `METRICS`: who may read `GET /metrics`; default the machine itself, because the numbers tell strangers when an
+    /// attack works.
+    pub metrics: Exposure,
+}
+
+/// From where something may be seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Exposure {
+    /// From the server's own machine, and not through a proxy on it.
+    #[default]
+    Loopback,
+    /// From everywhere.
+    All,
+    /// From nowhere.
+    Off,
 }
 
 /// Reads the variables. `origins` is what they are to agree with.
@@ -46,7 +61,9 @@ pub(super) fn edge(reader: &mut Reader<'_>, origins: &Origins) -> Result<Edge, C
     )?;
     let bundle = reader.folder("CLIENT_BUNDLE_DIR", ClientBundle::read)?;
     let deflate = reader.boolean("WS_DEFLATE", false)?;
-    Ok(Edge { socket_path, cookie_name, proxies, bundle, deflate })
+    let places = [("loopback", Exposure::Loopback), ("all", Exposure::All), ("off", Exposure::Off)];
+    let metrics = reader.one_of("METRICS", &places, Exposure::Loopback)?;
+    Ok(Edge { socket_path, cookie_name, proxies, bundle, deflate, metrics })
 }
 
 /// Where clients connect. It begins and ends with a slash, and has exactly one spelling: no escapes, no empty segments,

@@ -27,7 +27,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// second: enough to keep it busy, few enough that those who are in notice nothing, and a bound on what strangers can hold.
 pub const MAX_NEWCOMERS: u32 = 1024;
 
-/// How long the head of an HTTP request may take (slowloris); then the connection is closed.
+/// How long the head of an HTTP request may take (slowloris), counted from the end of the request before it, so that it is
+/// also how long a connection may be idle; then it is closed.
 pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most bytes in the head of an HTTP request, Node's default; a longer one is answered 431.
@@ -35,6 +36,10 @@ pub const MAX_HTTP_HEADER_BYTES: usize = 16 * 1024;
 
 /// How long the body of a request may take: [`MAX_PAYLOAD`] at a slow phone's 33 KB/s.
 pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client may take to receive its HTTP answer, from the moment at which the kernel holds no more of it; then the
+/// connection is reset. What stands still beyond it is at most [`MAX_PAYLOAD`], so it is as patient as the timeout of bodies.
+pub const HTTP_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The most bytes waiting for one client. Volatile frames go first; then the client is disconnected as too slow.
 pub const MAX_OUTBOX_BYTES: usize = 1024 * 1024;

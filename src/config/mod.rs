@@ -26,7 +26,7 @@ use crate::auth::Keys;
 use crate::ids::CoreId;
 pub use bundle::ClientBundle;
 pub use error::ConfigError;
-pub use http::{CookieName, Edge, SocketPath};
+pub use http::{CookieName, Edge, Exposure, SocketPath};
 pub use origins::Origins;
 pub use proxies::{Network, TrustProxy, first_of};
 pub use reader::Setting;
@@ -95,7 +95,7 @@ pub struct Config {
     /// `CORS_ORIGIN`: `*` or a list separated by commas. Default: same origin only; in development `*`, because a
     /// front end under work is served from another port.
     pub origins: Origins,
-    /// `SOCKET_PATH`, `COOKIE_NAME`, `TRUST_PROXY`, `CLIENT_BUNDLE_DIR`, `WS_DEFLATE`.
+    /// `SOCKET_PATH`, `COOKIE_NAME`, `TRUST_PROXY`, `CLIENT_BUNDLE_DIR`, `WS_DEFLATE`, `METRICS`.
     pub edge: Edge,
     /// `LOG_LEVEL`: `error`, `warn`, `info` (default), `debug`.
     pub log_level: LogLevel,

@@ -31,7 +31,7 @@ fn with_only_a_secret_every_default_is_the_strict_one() {
     assert!(!config.allow_eio3);
     assert_eq!(config.edge.socket_path.as_str(), "/socket.io/");
     assert_eq!((config.edge.cookie_name, config.edge.proxies), (None, TrustProxy::Nobody));
-    assert_eq!((config.edge.bundle, config.edge.deflate), (None, false));
+    assert_eq!((config.edge.bundle, config.edge.deflate, config.edge.metrics), (None, false, Exposure::Loopback));
     assert_eq!(config.log_level, LogLevel::Info);
     assert_eq!(config.store, Stores::Kept { structure: Structure::Embedded, messages: Messages::Embedded });
     assert_eq!(config.data_dir, PathBuf::from("./data"));
@@ -393,7 +393,7 @@ fn the_report_names_every_variable_once_and_shows_no_secret() {
     names.sort_unstable();
     let expected = "ALLOW_EIO3 CLIENT_BUNDLE_DIR COOKIE_NAME CORES CORS_ORIGIN DATA_DIR DB_HOST DB_NAME DB_PASS DB_PORT DB_USER \
                     DRAIN_TIMEOUT_MS JWT_PUBLIC_KEY JWT_REQUIRE_EXP JWT_SECRET LOG_LEVEL MAX_CONNECTIONS_PER_IP \
-                    MAX_CONNECTIONS_PER_USER MAX_MESSAGE_BYTES MONGO_URI NODE_ENV OPEN_ROOMS PARSER PERSIST_TIMEOUT_MS \
+                    MAX_CONNECTIONS_PER_USER MAX_MESSAGE_BYTES METRICS MONGO_URI NODE_ENV OPEN_ROOMS PARSER PERSIST_TIMEOUT_MS \
                     PRESENCE_GRACE_MS PRESENCE_SCOPE RATE_LIMIT_BYTES RATE_LIMIT_EVENTS RECOVERY_MS SOCKET_PATH STORE \
                     TRUST_PROXY WS_DEFLATE WS_HOST WS_PORT";
     assert_eq!(names.join(" "), expected);

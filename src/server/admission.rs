@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 
-use crate::ids::UserId;
+use crate::ids::{NamespaceId, UserId};
 
 /// Counts by key, each up to a limit. `None` is no limit, and then nothing is counted.
 #[derive(Debug)]
@@ -27,8 +27,29 @@ pub(crate) struct Pass<K: Eq + Hash + Clone> {
 
 /// An address's TCP connections.
 pub(crate) type AddressPass = Pass<IpAddr>;
-/// A user's sockets.
-pub(crate) type UserPass = Pass<UserId>;
+
+/// What one connection is counted for: a user in each namespace.
+#[derive(Debug, Default)]
+pub(crate) struct Places(Vec<(NamespaceId, Pass<UserId>)>);
+
+impl Places {
+    /// Counts a socket for its user. `false` when it is one too many. The place is kept while the connection lasts, also
+    /// when its socket leaves, or a user could open and leave without end; it is changed for the next user's.
+    pub(crate) fn take(&mut self, namespace: NamespaceId, user: &UserId, limit: &Arc<Limit<UserId>>) -> bool {
+        if self.0.iter().any(|(of, pass)| *of == namespace && pass.is_for(user)) {
+            return true;
+        }
+        let Some(pass) = limit.admit(user) else { return false };
+        self.0.retain(|(of, _)| *of != namespace);
+        self.0.push((namespace, pass));
+        true
+    }
+
+    /// Gives all of them back.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
 
 impl<K: Eq + Hash + Clone> Limit<K> {
     pub(crate) fn new(most: Option<NonZeroU32>) -> Arc<Self> {
@@ -49,6 +70,13 @@ impl<K: Eq + Hash + Clone> Limit<K> {
     /// All of them.
     pub(crate) fn count(&self) -> u64 {
         self.counts.iter().map(|count| u64::from(*count)).sum()
+    }
+}
+
+impl<K: Eq + Hash + Clone> Pass<K> {
+    /// Whether it was given for `key`. Without a limit it was given for nobody.
+    pub(crate) fn is_for(&self, key: &K) -> bool {
+        self.key.as_ref() == Some(key)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::oneshot;
 
-use super::admission::UserPass;
+use super::admission::Places;
 use super::mailbox::Answer;
 use super::newcomers::Newcomer;
 use super::outbox::{Bounds, Outbox};
@@ -37,10 +37,11 @@ pub(crate) struct Connection {
     pub(crate) websocket: Option<WebSocket>,
     /// The handshake's `Authorization` header, until a CONNECT was accepted.
     pub(crate) authorization: Option<Box<str>>,
-    /// Its place among those who have not said yet who they are, until a CONNECT was accepted.
-    pub(crate) newcomer: Option<Newcomer>,
-    /// The users that its sockets are counted for, by namespace.
-    pub(crate) passes: Vec<(NamespaceId, UserPass)>,
+    /// Its place among those who have not said yet who they are, until a CONNECT was accepted. Boxed, because for most of
+    /// its life a connection has none.
+    pub(crate) newcomer: Option<Box<Newcomer>>,
+    /// The users that it is counted for, by namespace.
+    pub(crate) places: Places,
     /// When the timer table has this connection next.
     pub(crate) scheduled: Option<Instant>,
     /// Whether it is on the list of connections to flush.

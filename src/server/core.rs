@@ -26,6 +26,7 @@ use super::shutdown::Phase;
 use super::timers::Timers;
 use super::websocket;
 use crate::chat::application::{Application, Now};
+use crate::chat::deadlines::Deadlines;
 use crate::chat::effect::{Effect, Origin};
 use crate::ids::{ConnectionKey, CoreId, Timestamp, UserId};
 use crate::store::{Ticket, WriterHandle};
@@ -36,7 +37,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) post: Post,
     pub(crate) directory: Arc<Directory>,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     /// `None` for an application that stores nothing.
     pub(crate) writer: Option<WriterHandle>,
     /// `None` when nobody comes back.
@@ -92,6 +93,8 @@ pub(crate) struct State<A> {
     /// Users whose last device left, in the order of their grace periods' ends. Bounded by the departures within one
     /// grace period.
     pub(crate) departures: VecDeque<(Instant, UserId)>,
+    /// Users whose choice of a status waits to be told: at most one entry for a user and second.
+    pub(crate) tellings: Deadlines<UserId>,
     /// What sockets left behind. `None` when nobody comes back.
     pub(crate) recovery: Option<Recovery>,
     /// Numbers the WebSockets of this core.
@@ -114,6 +117,7 @@ impl<A: Application> Core<A> {
             overflowed: Vec::new(),
             persisting: VecDeque::new(),
             departures: VecDeque::new(),
+            tellings: Deadlines::default(),
             recovery,
             next_serial: 0,
         };
@@ -237,7 +241,9 @@ impl<A: Application> State<A> {
         let persisting = self.persisting.front().map(|(at, ..)| *at);
         let departures = self.departures.front().map(|(at, _)| *at);
         let recovery = self.recovery.as_ref().and_then(Recovery::deadline);
-        [self.timers.deadline(), self.app.deadline(), persisting, departures, recovery].into_iter().flatten().min()
+        let tellings = self.tellings.deadline();
+        let all = [self.timers.deadline(), self.app.deadline(), persisting, departures, tellings, recovery];
+        all.into_iter().flatten().min()
     }
 
     fn handle_timeouts(&mut self, now: Now) {
@@ -250,6 +256,7 @@ impl<A: Application> State<A> {
         self.survive(|state| {
             state.expire_records(now);
             state.expire_departures(now);
+            state.tell_choices(now);
             state.expire_recovery(now);
             state.execute(now);
         });

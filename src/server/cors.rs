@@ -64,7 +64,9 @@ impl Verdict {
         if self.shown.is_some() {
             headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,HEAD,POST"));
             headers.insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS);
-            if let Some(wanted) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+            // Names of headers are plain text; what is not is no browser's question, and is not repeated.
+            let wanted = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).filter(|wanted| wanted.to_str().is_ok());
+            if let Some(wanted) = wanted {
                 headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
             }
         }

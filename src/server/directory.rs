@@ -10,7 +10,7 @@ use std::time::Instant;
 use dashmap::DashMap;
 
 use crate::chat::event::{Online, OnlineUser};
-use crate::chat::presence::{Announcement, Presence, Status};
+use crate::chat::presence::{Announcement, Presence, Status, Telling};
 use crate::ids::{CoreId, RoomId, UserId};
 
 /// A set of cores, one bit each.
@@ -117,10 +117,17 @@ impl Directory {
     }
 
     /// A present user chose a status.
-    pub fn choose(&self, user: &UserId, status: Status) -> Option<Announcement> {
-        let announcement = self.users.get_mut(user).map(|mut entry| entry.presence.choose(status));
+    pub fn choose(&self, user: &UserId, status: Status, now: Instant) -> Option<Telling> {
+        let telling = self.users.get_mut(user).map(|mut entry| entry.presence.choose(status, now));
         self.show(user);
-        announcement
+        telling
+    }
+
+    /// A choice of the user may be due to be told.
+    pub fn tell(&self, user: &UserId, now: Instant) -> Option<(Announcement, Arc<str>)> {
+        let mut entry = self.users.get_mut(user)?;
+        let announcement = entry.presence.tell(now)?;
+        Some((announcement, Arc::clone(&entry.username)))
     }
 
     /// A user's socket left a core. `true` when it was the last: look again at `until`.
@@ -258,7 +265,7 @@ mod tests {
 
         let online = directory.online(&room("a"));
         assert_eq!(online.count, 2);
-        directory.choose(&user("bob"), Status::Offline);
+        directory.choose(&user("bob"), Status::Offline, now);
         assert_eq!(directory.online(&room("a")).count, 1, "bob is invisible");
         assert_eq!(directory.audience(&user("ada")).len(), 1, "and still hears of others");
 

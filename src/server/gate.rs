@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Deserialize;
 
 use crate::auth::{self, AuthError, Claims, Keys};
+use crate::chat::event::Code;
 use crate::chat::json::Object;
 use crate::ids::{Timestamp, UserId};
 use crate::socketio::Revision;
@@ -87,15 +88,27 @@ pub(crate) struct ConnectError {
     pub(crate) message: &'static str,
     /// For programs.
     pub(crate) code: Option<&'static str>,
+    /// In how many milliseconds to come again, if that may help.
+    pub(crate) retry_after_ms: Option<u64>,
 }
 
 impl From<AuthError> for ConnectError {
     fn from(error: AuthError) -> Self {
-        Self { message: error.message(), code: Some(error.code()) }
+        Self { message: error.message(), code: Some(error.code()), retry_after_ms: None }
     }
 }
 
+/// A place of a user is free when another device has gone; seldom sooner than this.
+const USER_RETRY_MS: u64 = 5000;
+
 impl ConnectError {
+    pub(crate) const UNKNOWN_NAMESPACE: Self = Self { message: "Invalid namespace", code: None, retry_after_ms: None };
+    pub(crate) const TOO_MANY_OF_USER: Self = Self {
+        message: "Too many connections of this user",
+        code: Some(Code::RateLimited.as_str()),
+        retry_after_ms: Some(USER_RETRY_MS),
+    };
+
     /// The JSON of CONNECT_ERROR, or of revision 4's ERROR: the message alone, because that is what the clients of the
     /// replaced service compare, and a text leaves no room for more.
     pub(crate) fn json(self, revision: Revision) -> String {
@@ -103,8 +116,11 @@ impl ConnectError {
             (Revision::V4, _) => serde_json::Value::from(self.message).to_string(),
             (Revision::V5, None) => Object::with_capacity(32).field("message", self.message).finish(),
             (Revision::V5, Some(code)) => {
-                let data = Object::with_capacity(32).field("code", code).finish();
-                Object::with_capacity(96).field("message", self.message).raw("data", &data).finish()
+                let mut data = Object::with_capacity(48).field("code", code);
+                if let Some(retry_after_ms) = self.retry_after_ms {
+                    data = data.field("retryAfter", &retry_after_ms);
+                }
+                Object::with_capacity(96).field("message", self.message).raw("data", &data.finish()).finish()
             }
         }
     }
@@ -153,8 +169,13 @@ mod tests {
         let json = r#"{"message":"Authentication required","data":{"code":"auth_required"}}"#;
         assert_eq!(required.json(Revision::V5), json);
         assert_eq!(required.json(Revision::V4), r#""Authentication required""#);
-        let bare = ConnectError { message: "Invalid namespace", code: None };
+        let bare = ConnectError::UNKNOWN_NAMESPACE;
         assert_eq!(bare.json(Revision::V5), r#"{"message":"Invalid namespace"}"#);
+        let limit = ConnectError::TOO_MANY_OF_USER;
+        let json =
+            r#"{"message":"Too many connections of this user","data":{"code":"rate_limited","retryAfter":5000}}"#;
+        assert_eq!(limit.json(Revision::V5), json);
+        assert_eq!(limit.json(Revision::V4), r#""Too many connections of this user""#);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::Body as _;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode, Version, body};
 
@@ -16,11 +17,13 @@ use super::admission::AddressPass;
 use super::compression::Coding;
 use super::core::{Core, Shared};
 use super::forwarded::{self, Client};
+use super::metrics::page;
 use super::newcomers::{Crowded, Newcomer};
+use super::patience::Patience;
 use super::recovery::{Standing, takes_offsets};
 use super::settings::Protocol;
 use super::websocket::{Handshake, Upgraded};
-use super::{cookie, cors, health, playground, polling, websocket};
+use super::{ambiguity, cookie, cors, health, playground, polling, websocket};
 use crate::chat::application::Application;
 use crate::engineio::deflate;
 use crate::engineio::error::HandshakeError;
@@ -52,15 +55,22 @@ pub(crate) async fn answer<A: Application>(
         request.headers().get_all(name).iter().map(HeaderValue::as_bytes)
     });
     let wants_upgrade = request.headers().contains_key(header::UPGRADE);
+    let has_body = !request.body().is_end_stream();
+    let is_ambiguous = ambiguity::is_ambiguous(request.method(), request.headers(), has_body);
     let mut response = match peer.on_behalf_of(&client, &shared) {
+        _ if is_ambiguous => {
+            shared.metrics.http_refused.increment("ambiguous");
+            json(StatusCode::BAD_REQUEST, "{\"message\":\"It is not clear where the request ends\"}".to_owned())
+        }
         _ if request.method() == Method::OPTIONS => verdict.preflight(request.headers()),
         Some(peer) => route(core, peer, request, &client, verdict.is_allowed).await,
         None => {
             tracing::debug!(address = %client.address, "too many connections of one address, through a proxy");
+            shared.metrics.http_refused.increment("address");
             too_many()
         }
     };
-    if wants_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if is_ambiguous || wants_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // What follows may be frames for all we know, or what a proxy takes for frames: it is not for us to read.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -90,6 +100,9 @@ async fn route<A: Application>(
         "/livez" => health::livez(),
         "/readyz" => health::readyz(&shared),
         "/" => playground::root(&shared),
+        "/metrics" if is_read && page::may_see(shared.settings.edge.metrics, client.address, request.headers()) => {
+            page::answer(&shared).await
+        }
         "/dev/token" if is_read => playground::token(&shared, request.uri().query().unwrap_or_default()),
         _ => json(StatusCode::NOT_FOUND, "{\"message\":\"Not found\"}".to_owned()),
     }
@@ -113,10 +126,16 @@ async fn engine<A: Application>(
     let dialect = query.admit(request.method().as_str(), is_upgrade, core.shared().settings.allow_eio3)?;
     let caller = match query.sid {
         Some(sid) => Caller::Known(sid),
-        None if core.shared().phase.is_draining() => return Ok(come_back(STOPPING)),
+        None if core.shared().phase.is_draining() => {
+            core.shared().metrics.handshakes_refused.increment("draining");
+            return Ok(come_back(STOPPING));
+        }
         None => match core.shared().newcomers.admit(core.id(), forwarded::counted_as(peer.address)) {
             Ok(newcomer) => Caller::New(newcomer),
-            Err(crowded) => return Ok(crowded.response()),
+            Err(crowded) => {
+                core.shared().metrics.handshakes_refused.increment(crowded.as_str());
+                return Ok(crowded.response());
+            }
         },
     };
     if is_upgrade {
@@ -183,9 +202,10 @@ fn upgrade<A: Application>(
     tokio::task::spawn_local(async move {
         // A client that goes away in the middle of its upgrade is no news.
         let Ok(upgraded) = upgraded.await else { return };
-        let Ok(parts) = upgraded.downcast::<hyper_util::rt::TokioIo<tokio::net::TcpStream>>() else { return };
+        let Ok(parts) = upgraded.downcast::<hyper_util::rt::TokioIo<Patience>>() else { return };
         let Some(pass) = peer.take() else { return };
-        let upgraded = Upgraded { stream: parts.io.into_inner(), read_ahead: parts.read_buf, pass, deflates };
+        let upgraded =
+            Upgraded { stream: parts.io.into_inner().into_inner(), read_ahead: parts.read_buf, pass, deflates };
         match begin {
             Begin::Session(handshake) => websocket::begin(&core, upgraded, handshake),
             Begin::Probe(sid) => websocket::probe(&core, sid, upgraded),

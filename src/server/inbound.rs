@@ -52,7 +52,7 @@ impl<A: Application> State<A> {
                 }
                 Err(error) => {
                     tracing::debug!(reason = error.reason(), "websocket closed");
-                    self.fail(key, Transport::WebSocket, error.close_code());
+                    self.fail(key, Transport::WebSocket, error.close_code(), error.reason());
                     break;
                 }
             }
@@ -93,7 +93,7 @@ impl<A: Application> State<A> {
             Ok(packet) => self.handle_packet(key, Transport::WebSocket, packet, now),
             Err(error) => {
                 tracing::debug!(reason = error.reason(), "packet refused");
-                self.fail(key, Transport::WebSocket, PROTOCOL_ERROR);
+                self.fail(key, Transport::WebSocket, PROTOCOL_ERROR, error.reason());
             }
         }
     }
@@ -113,8 +113,8 @@ impl<A: Application> State<A> {
     }
 
     /// What came over `source` is not the protocol: the session ends, or only the probe if that is where it came from.
-    pub(super) fn fail(&mut self, key: ConnectionKey, source: Transport, close_code: u16) {
-        self.shared.metrics.protocol_errors.increment();
+    pub(super) fn fail(&mut self, key: ConnectionKey, source: Transport, close_code: u16, reason: &'static str) {
+        self.shared.metrics.protocol_errors.increment(reason);
         let Some(connection) = self.connections.get_mut(key) else { return };
         if let Some(websocket) = &mut connection.websocket {
             websocket.close_code = close_code;
@@ -142,7 +142,7 @@ impl<A: Application> State<A> {
             Ok(None) => {}
             Err(error) => {
                 tracing::debug!(reason = error.reason(), "socket.io packet refused");
-                self.fail(key, source, PROTOCOL_ERROR);
+                self.fail(key, source, PROTOCOL_ERROR, error.reason());
             }
         }
         // What the application wants done for this packet comes before what it says to the next.
@@ -154,9 +154,10 @@ impl<A: Application> State<A> {
         match incoming {
             Incoming::Connect { namespace, auth } => self.connect(key, namespace, auth.as_deref(), now),
             Incoming::UnknownNamespace { name } => {
-                self.refuse_connect(key, &name, ConnectError { message: "Invalid namespace", code: None }, now);
+                self.refuse_connect(key, &name, ConnectError::UNKNOWN_NAMESPACE, now);
             }
             Incoming::Event { namespace, event, ack } => {
+                self.shared.metrics.events.increment();
                 self.app.event(socket(namespace), event, ack, now, &mut self.effects);
             }
             Incoming::Ack { namespace, id, args, attachments } => {
@@ -165,7 +166,6 @@ impl<A: Application> State<A> {
             }
             Incoming::Disconnect { namespace } => {
                 if let Some(connection) = self.connections.get_mut(key) {
-                    connection.passes.retain(|(of, _)| *of != namespace);
                     connection.standing.leave(namespace);
                 }
                 self.shared.metrics.sockets.decrement();
@@ -234,21 +234,21 @@ impl<A: Application> State<A> {
         let refused = match body::decode(connection.session.revision(), form, body) {
             Err(error) => {
                 tracing::debug!(reason = error.reason(), "payload refused");
-                true
+                Some(error.reason())
             }
-            Ok(mut packets) => packets.any(|packet| match packet {
+            Ok(mut packets) => packets.find_map(|packet| match packet {
                 Ok(packet) => {
                     self.handle_packet(key, Transport::Polling, packet, now);
-                    false
+                    None
                 }
                 Err(error) => {
                     tracing::debug!(reason = error.reason(), "packet refused");
-                    true
+                    Some(error.reason())
                 }
             }),
         };
-        if refused {
-            self.fail(key, Transport::Polling, PROTOCOL_ERROR);
+        if let Some(reason) = refused {
+            self.fail(key, Transport::Polling, PROTOCOL_ERROR, reason);
             return bad_request();
         }
         if let Some(connection) = self.connections.get_mut(key) {
@@ -293,7 +293,7 @@ impl<A: Application> State<A> {
             tracing::debug!(reason = error.reason(), "connection timed out");
             connection.session.abort(CloseReason::Server(error.reason()));
         } else if unfinished.is_some_and(is_late) {
-            self.fail(key, Transport::WebSocket, POLICY_VIOLATION);
+            self.fail(key, Transport::WebSocket, POLICY_VIOLATION, "message_late");
         } else {
             self.give_up_restoring(key, now);
         }
@@ -318,6 +318,7 @@ impl<A: Application> State<A> {
                 Output::DropProbe => self.drop_websocket(key),
                 Output::Closed(reason) => {
                     tracing::debug!(reason = reason.as_str(), "session closed");
+                    self.shared.metrics.closed.increment(reason.as_str());
                     if let (CloseReason::ParseError, Some(websocket)) = (reason, &mut connection.websocket)
                         && websocket.close_code == NORMAL_CLOSE
                     {
@@ -339,7 +340,7 @@ impl<A: Application> State<A> {
     fn detach(&mut self, key: ConnectionKey, reason: CloseReason, now: Now) {
         self.leave_behind(key, reason, now);
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.passes.clear();
+        connection.places.clear();
         let Upper::SocketIo(upper) = &connection.upper else { return };
         for namespace in upper.connected() {
             self.shared.metrics.sockets.decrement();

@@ -2,9 +2,10 @@
 //!
 //! Owns the sockets' options and what happens when accepting fails. The kernel spreads connections over the cores.
 
+use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -14,8 +15,9 @@ use tokio::sync::watch;
 
 use super::core::Core;
 use super::http::{self, Peer};
+use super::patience::Patience;
 use crate::chat::application::Application;
-use crate::config::limits::{HTTP_HEADER_TIMEOUT, MAX_HTTP_HEADER_BYTES};
+use crate::config::limits::MAX_HTTP_HEADER_BYTES;
 
 /// Connections that the kernel keeps for us while we are busy; it caps this at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -27,6 +29,9 @@ const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
 /// After a failed accept (no descriptors left, most likely) it is tried again this much later.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// The log says it once in this time: while descriptors are short it fails ten times a second, or works now and then.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// One listening socket per core. The first is bound without sharing, so that a port that somebody else uses is an
 /// error and not half of the connections lost to them.
@@ -64,6 +69,8 @@ pub(crate) async fn accept<A: Application>(
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
+    let mut complained = None::<Instant>;
+    let mut is_failing = false;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -71,9 +78,22 @@ pub(crate) async fn accept<A: Application>(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, address)) => serve(&core, stream, address, stop.clone()),
+            Ok((stream, address)) => {
+                if std::mem::take(&mut is_failing) {
+                    tracing::info!("connections are accepted again");
+                }
+                core.shared().metrics.accepted.increment();
+                serve(&core, stream, address, stop.clone());
+            }
+            // A client that left before it was accepted; the next one may be there.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::warn!(%error, "accepting a connection failed; trying again");
+                core.shared().metrics.accept_errors.increment();
+                if complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
+                    tracing::warn!(%error, "accepting a connection failed; trying again");
+                    complained = Some(Instant::now());
+                    is_failing = true;
+                }
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }
@@ -82,6 +102,7 @@ pub(crate) async fn accept<A: Application>(
 
 fn serve<A: Application>(core: &Core<A>, stream: TcpStream, address: SocketAddr, mut stop: watch::Receiver<bool>) {
     let Some(peer) = Peer::admit(core.shared(), address.ip()) else {
+        core.shared().metrics.http_refused.increment("address");
         tracing::debug!(address = %address.ip(), "too many connections of one address");
         return;
     };
@@ -90,12 +111,13 @@ fn serve<A: Application>(core: &Core<A>, stream: TcpStream, address: SocketAddr,
     let core = core.clone();
     tokio::task::spawn_local(async move {
         let _open = core.shared().metrics.connections.hold();
+        let times = core.shared().settings.http;
         let service = service_fn(|request| http::answer(core.clone(), peer.clone(), request));
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HTTP_HEADER_TIMEOUT)
+            .header_read_timeout(times.head)
             .max_buf_size(MAX_HTTP_HEADER_BYTES)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Patience::new(stream, times.answer)), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
@@ -106,7 +128,27 @@ fn serve<A: Application>(core: &Core<A>, stream: TcpStream, address: SocketAddr,
             }
         };
         if let Err(error) = ended {
+            if let Some(reason) = refusal(&error) {
+                core.shared().metrics.http_refused.increment(reason);
+            }
             tracing::debug!(%error, "http connection ended");
         }
     });
+}
+
+/// Which of our limits, or of HTTP's rules, ended a connection; `None` when the client did.
+fn refusal(error: &hyper::Error) -> Option<&'static str> {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    // The kernel's own timeout, of a client that has vanished, has a number.
+    if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut && cause.raw_os_error().is_none()) {
+        Some("answer_late")
+    } else if error.is_timeout() {
+        Some("head_late_or_idle")
+    } else if error.is_parse_too_large() {
+        Some("head_too_large")
+    } else if error.is_parse() {
+        Some("malformed")
+    } else {
+        None
+    }
 }

@@ -7,6 +7,7 @@
 //! lost connections may come back for.
 
 mod admission;
+mod ambiguity;
 mod bundle;
 mod compression;
 mod connections;
@@ -28,6 +29,7 @@ mod opening;
 mod outbound;
 pub mod outbox;
 mod pacing;
+mod patience;
 mod playground;
 mod polling;
 mod presence;

@@ -34,6 +34,16 @@ pub(crate) enum Crowded {
     Address,
 }
 
+impl Crowded {
+    /// A label for counters.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Core => "storm",
+            Self::Address => "address",
+        }
+    }
+}
+
 impl Newcomers {
     pub(crate) fn new(per_core: Option<NonZeroU32>, per_address: Option<NonZeroU32>) -> Self {
         Self { cores: Limit::new(per_core), addresses: Limit::new(per_address) }

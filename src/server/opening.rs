@@ -49,8 +49,8 @@ impl<A: Application> State<A> {
             websocket: None,
             authorization,
             // An echo never says who it is.
-            newcomer: (!is_echo).then_some(newcomer),
-            passes: Vec::new(),
+            newcomer: (!is_echo).then(|| Box::new(newcomer)),
+            places: Default::default(),
             scheduled: None,
             is_dirty: false,
             pacing: None,
@@ -92,18 +92,20 @@ impl<A: Application> State<A> {
         let identity = self.shared.settings.gate.identify(payload, connection.authorization.as_deref(), now.wall);
         let refused = match identity {
             Err(error) => error.into(),
-            Ok(claims) => match claims.as_ref().map(|claims| self.shared.users.admit(&claims.user)) {
-                Some(None) => ConnectError { message: "Too many connections of this user", code: Some("rate_limited") },
-                pass => {
-                    connection.newcomer = None;
-                    connection.passes.extend(pass.flatten().map(|pass| (namespace, pass)));
-                    // Revision 4 has no other credentials, and may have more namespaces to join.
-                    if revision == socketio::Revision::V5 || self.shared.settings.namespaces.len() == 1 {
-                        connection.authorization = None;
+            Ok(claims) => {
+                let users = &self.shared.users;
+                match claims.as_ref().map(|claims| connection.places.take(namespace, &claims.user, users)) {
+                    Some(false) => ConnectError::TOO_MANY_OF_USER,
+                    Some(true) | None => {
+                        connection.newcomer = None;
+                        // Revision 4 has no other credentials, and may have more namespaces to join.
+                        if revision == socketio::Revision::V5 || self.shared.settings.namespaces.len() == 1 {
+                            connection.authorization = None;
+                        }
+                        return self.enter(key, namespace, ConnectRequest { claims, payload }, now);
                     }
-                    return self.enter(key, namespace, ConnectRequest { claims, payload }, now);
                 }
-            },
+            }
         };
         upper.refuse(namespace);
         self.refuse_connect(key, name, refused, now);
@@ -113,6 +115,7 @@ impl<A: Application> State<A> {
     pub(super) fn refuse_connect(&mut self, key: ConnectionKey, namespace: &str, error: ConnectError, now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Upper::SocketIo(upper) = &connection.upper else { return };
+        self.shared.metrics.connects_refused.increment(error.code.unwrap_or("invalid_namespace"));
         let error = error.json(upper.revision());
         let parser = self.shared.settings.parser;
         let capacity = namespace.len() + error.len() + 32;

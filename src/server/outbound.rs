@@ -39,7 +39,6 @@ impl<A: Application> State<A> {
                 self.perform(effect, now);
             }
             for key in std::mem::take(&mut self.overflowed) {
-                self.shared.metrics.slow_consumers.increment();
                 if let Some(connection) = self.connections.get_mut(key) {
                     connection.session.abort(CloseReason::Server("slow_consumer"));
                 }
@@ -89,6 +88,7 @@ impl<A: Application> State<A> {
                 self.change_presence(&user, &username, socket, change, now);
             }
             Effect::Restored { socket, is_certain } => self.handle_restored(socket, is_certain, now),
+            Effect::Failed(code) => self.shared.metrics.failed.increment(code.as_str()),
             Effect::Disconnect { socket, reason } => {
                 if let Some(connection) = self.connections.get_mut(socket.connection) {
                     connection.session.close(reason, now.instant);

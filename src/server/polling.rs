@@ -18,7 +18,6 @@ use super::http::{self, Response};
 use super::mailbox::{self, Aborted, Answer, Call, Mail, Mailbox};
 use super::websocket::Handshake;
 use crate::chat::application::Application;
-use crate::config::limits::HTTP_BODY_TIMEOUT;
 use crate::engineio::body::{Body, Form};
 use crate::engineio::error::HandshakeError;
 use crate::engineio::handshake::Query;
@@ -106,16 +105,17 @@ pub(crate) async fn post<A: Application>(
     ask(core, sid, mailbox::Request::PostBegin).await?;
     // From here on a request that breaks off, or is not what it should be, ends the session: its packets are lost.
     let guard = Guard::new(core, sid, Aborted::Post);
-    let max_payload = core.shared().settings.max_payload;
+    let (max_payload, time) = (core.shared().settings.max_payload, core.shared().settings.http.body);
     let (head, mut incoming) = request.into_parts();
     let form = form(&head.headers);
     let read = match (revision, form) {
         (Revision::V4, Form::Binary) => Err(BodyRefusal::Binary),
-        _ => read_body(&head.headers, &mut incoming, max_payload, HTTP_BODY_TIMEOUT).await,
+        _ => read_body(&head.headers, &mut incoming, max_payload, time).await,
     };
     let body = match read {
         Ok(body) => body,
         Err(refusal) => {
+            core.shared().metrics.http_refused.increment(refusal.as_str());
             tokio::task::spawn_local(discard(incoming));
             return Ok(refusal.response());
         }
@@ -200,6 +200,17 @@ enum BodyRefusal {
 }
 
 impl BodyRefusal {
+    /// A label for counters.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLarge => "body_too_large",
+            Self::Encoded => "body_encoded",
+            Self::Binary => "body_binary",
+            Self::Late => "body_late",
+            Self::Broken => "body_broken",
+        }
+    }
+
     fn response(self) -> Response {
         let (status, message) = match self {
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Body too large"),
@@ -271,6 +282,7 @@ mod tests {
     use tokio::time::{Instant, Interval, interval};
 
     use super::*;
+    use crate::config::limits::HTTP_BODY_TIMEOUT;
 
     /// A byte a second, for ever.
     struct Trickle(Interval);

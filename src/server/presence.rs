@@ -1,6 +1,7 @@
 //! Who is told that somebody came, went or changed: the bridge from the directory to the sockets.
 //!
-//! Owns the audience of an announcement and the grace period of a departure. What a change means is
+//! Owns the audience of an announcement, the grace period of a departure and the wait of a choice that came too soon after
+//! another. What a change means is
 //! [`crate::chat::presence`]'s.
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::outbound::event_frames;
 use super::settings::Audience;
 use crate::chat::application::{Application, Now};
 use crate::chat::event;
-use crate::chat::presence::{Announcement, PresenceChange};
+use crate::chat::presence::{Announcement, PresenceChange, Telling};
 use crate::ids::{SocketKey, UserId};
 
 impl<A: Application> State<A> {
@@ -27,7 +28,17 @@ impl<A: Application> State<A> {
         let directory = Arc::clone(&self.shared.directory);
         let announcement = match change {
             PresenceChange::Arrived { conversations } => directory.arrive(user, username, self.id, conversations),
-            PresenceChange::Chose(status) => directory.choose(user, status),
+            PresenceChange::Chose(status) => match directory.choose(user, status, now.instant) {
+                Some(Telling::Now(announcement)) => Some(announcement),
+                Some(telling @ (Telling::At(_) | Telling::Waiting)) => {
+                    self.shared.metrics.presence_held.increment();
+                    if let Telling::At(at) = telling {
+                        self.tellings.push(at, user.clone());
+                    }
+                    None
+                }
+                None => None,
+            },
             PresenceChange::Left => {
                 let until = now.instant + self.shared.settings.presence_grace;
                 if directory.leave(user, self.id, until) {
@@ -37,6 +48,13 @@ impl<A: Application> State<A> {
             }
         };
         let Some(announcement) = announcement else { return };
+        let audience = self.audience(user, announcement);
+        let except = (announcement == Announcement::Online).then_some(socket);
+        self.announce(user, username, announcement, audience, except, now);
+    }
+
+    fn audience(&self, user: &UserId, announcement: Announcement) -> directory::Audience {
+        let directory = &self.shared.directory;
         let mut audience = match self.shared.settings.audience {
             Audience::Contacts => directory.audience(user),
             Audience::All => directory::Audience::new(),
@@ -47,8 +65,17 @@ impl<A: Application> State<A> {
                 audience.entry(core).or_default().push(user.clone());
             }
         }
-        let except = (announcement == Announcement::Online).then_some(socket);
-        self.announce(user, username, announcement, audience, except, now);
+        audience
+    }
+
+    /// Announces the choices that had to wait for their second.
+    pub(super) fn tell_choices(&mut self, now: Now) {
+        while let Some(user) = self.tellings.pop_due(now.instant) {
+            if let Some((announcement, username)) = self.shared.directory.tell(&user, now.instant) {
+                let audience = self.audience(&user, announcement);
+                self.announce(&user, &username, announcement, audience, None, now);
+            }
+        }
     }
 
     /// Announces the departures whose grace period is over.

@@ -25,7 +25,7 @@ use super::newcomers::Newcomers;
 use super::outbound::event_frames;
 use super::outbox::Bounds;
 use super::recovery::Registry;
-use super::settings::{Audience, Playground, Protocol, Recovery, Settings, store_kind};
+use super::settings::{Audience, HttpTimes, Playground, Protocol, Recovery, Settings, store_kind};
 use super::shutdown::{self, Phase};
 use crate::chat::app::{self, Chat};
 use crate::chat::application::Application;
@@ -65,6 +65,9 @@ pub enum ServerError {
     /// A thread or its runtime cannot be made.
     #[error("the system has no more threads or descriptors: {0}")]
     Threads(#[from] io::Error),
+    /// It was told a second time to stop, while it was stopping.
+    #[error("a second signal came before it had finished; what was not stored was not acknowledged")]
+    Interrupted,
 }
 
 /// A running server. Dropping it without [`Server::stop`] leaves its threads to the end of the process.
@@ -97,11 +100,12 @@ impl Server {
         // Offsets are an argument that is taken away again for some, which only the text of JSON allows.
         let recovery = settings.recovery.filter(|_| settings.parser == Parser::Json);
         let recovery = recovery.map(|_| Arc::new(Registry::new(now().wall)));
+        let metrics = Arc::new(Metrics::default());
         let writer = match &settings.store {
             Some(store) => {
                 let (parser, post, directory) = (settings.parser, post.clone(), Arc::clone(&directory));
-                let recovery = recovery.clone();
-                let sink = move |news| deliver(news, parser, &post, &directory, recovery.as_deref());
+                let (recovery, metrics) = (recovery.clone(), Arc::clone(&metrics));
+                let sink = move |news| deliver(news, parser, &post, &directory, recovery.as_deref(), &metrics);
                 Some(Writer::start(store.clone(), sink)?)
             }
             None => None,
@@ -109,7 +113,7 @@ impl Server {
         let shared = Arc::new(Shared {
             post,
             directory,
-            metrics: Metrics::default(),
+            metrics,
             writer: writer.as_ref().map(Writer::handle),
             recovery,
             phase: Phase::default(),
@@ -190,12 +194,23 @@ async fn serve<A: Application>(
 
 /// What the store did, to whom it concerns: the room's sockets on every core that has some, then whoever asked. All of
 /// it goes through the same mailboxes in the order of the commits, which is what makes that order everybody's.
-fn deliver(news: News, parser: Parser, post: &Post, directory: &Directory, recovery: Option<&Registry>) {
+fn deliver(
+    news: News,
+    parser: Parser,
+    post: &Post,
+    directory: &Directory,
+    recovery: Option<&Registry>,
+    metrics: &Metrics,
+) {
     while post.is_congested() {
         std::thread::sleep(mailbox::PAUSE);
     }
     match news {
-        News::Outcomes(outcomes) => deliver_outcomes(outcomes, parser, post, directory, recovery),
+        News::Outcomes(outcomes) => {
+            let is_new = |outcome: &&Outcome| matches!(outcome.result, Ok(Committed::Message { duplicate: false, .. }));
+            outcomes.iter().filter(is_new).for_each(|_| metrics.stored.increment());
+            deliver_outcomes(outcomes, parser, post, directory, recovery);
+        }
         News::Removed(seats) => {
             for (room, user) in seats {
                 directory.expel(&user, &room);
@@ -244,10 +259,10 @@ fn deliver_outcomes(
     }
 }
 
-/// Runs the chat server until the process is told to stop.
+/// Runs the chat server until the process is told to stop. Told twice, it does not finish its work.
 ///
 /// # Errors
-/// [`ServerError`] when it cannot start.
+/// [`ServerError`] when it cannot start, or was not left the time to stop.
 pub fn run(config: Config) -> Result<(), ServerError> {
     let chat = app::Settings {
         limits: Limits { max_message_bytes: config.max_message_bytes },
@@ -263,7 +278,7 @@ pub fn run(config: Config) -> Result<(), ServerError> {
         tracing::info!("stopping: the clients are told and the store finishes");
         tokio::select! {
             () = server.stop() => tracing::info!("stopped"),
-            () = signals.next() => tracing::warn!("stopped at once, by a second signal"),
+            () = signals.next() => return Err(ServerError::Interrupted),
         }
         Ok(())
     });
@@ -304,6 +319,7 @@ fn settings(config: Config) -> Settings {
         },
         max_payload: limits::MAX_PAYLOAD,
         connect_timeout: limits::CONNECT_TIMEOUT,
+        http: HttpTimes::default(),
         gate: Gate::Tokens { keys: config.keys, guests: is_development.then(Guests::default) },
         origins: config.origins,
         edge: config.edge,

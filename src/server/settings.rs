@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::gate::Gate;
 use super::outbox::Bounds;
-use crate::config::{Edge, Messages, Origins, PostgresSettings, Secret, Stores, Structure};
+use crate::config::{Edge, Messages, Origins, PostgresSettings, Secret, Stores, Structure, limits};
 use crate::engineio::session::Timings;
 use crate::socketio::Parser;
 use crate::store::{self, MessagesKind, StoreKind, StoreSettings, StructureKind};
@@ -52,6 +52,8 @@ pub struct Settings {
     pub max_payload: usize,
     /// From the handshake to the first CONNECT.
     pub connect_timeout: Duration,
+    /// How long a request and its answer may take.
+    pub http: HttpTimes,
     /// Who may connect.
     pub gate: Gate,
     /// Which web pages may connect.
@@ -78,6 +80,23 @@ pub struct Settings {
     pub recovery: Option<Recovery>,
     /// Whether to serve the page to try the chat with, and the tokens it needs: `Some` has the signing secret.
     pub playground: Option<Playground>,
+}
+
+/// How long the parts of an HTTP exchange may take.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpTimes {
+    /// The request's head, from the end of the request before it.
+    pub head: Duration,
+    /// The request's body.
+    pub body: Duration,
+    /// The answer's way to a client that is slow to take it.
+    pub answer: Duration,
+}
+
+impl Default for HttpTimes {
+    fn default() -> Self {
+        Self { head: limits::HTTP_HEADER_TIMEOUT, body: limits::HTTP_BODY_TIMEOUT, answer: limits::HTTP_ANSWER_TIMEOUT }
+    }
 }
 
 /// How much is kept of lost connections, over all cores.

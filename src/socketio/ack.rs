@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_set_refuses_until_one_is_answered_or_expires() {
+    fn r5_a_full_set_of_owed_answers_refuses_until_one_is_answered_or_expires() {
         let now = Instant::now();
         let mut acks = PendingAcks::default();
         let ids: Vec<AckId> = (0..MAX_PENDING_ACKS).map(|n| acks.issue(n, now).unwrap()).collect();

@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn client_ids_are_bounded_and_outlive_their_message() {
+    fn r5_client_ids_are_bounded_and_outlive_their_message() {
         let mut memory = memory();
         let (first, _) = send(&mut memory, Some("0".into()));
         (1..KEPT_CLIENT_IDS).for_each(|n| drop(send(&mut memory, Some(n.to_string()))));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::chatter::{Chatter, Heard};
 use crate::support::raw::{Frame, HANDSHAKE, Polling, Raw, http, text};
-use crate::support::{soon, start_with};
+use crate::support::{soon, start_with, token};
 
 #[tokio::test]
 async fn a_client_that_never_reads_is_disconnected_and_the_others_receive_everything() {
@@ -88,7 +88,7 @@ async fn a_client_that_does_not_fetch_what_waits_for_it_is_let_go_and_the_others
 }
 
 #[tokio::test]
-async fn one_connection_too_many_of_an_address_is_closed_until_another_goes() {
+async fn r1_one_connection_too_many_of_an_address_is_closed_until_another_goes() {
     let server = start_with(|settings| settings.max_connections_per_ip = NonZeroU32::new(2));
     let mut websocket = Raw::open(server.address()).await;
     websocket.connect("ann").await;
@@ -107,19 +107,36 @@ async fn third(address: std::net::SocketAddr) -> Option<u16> {
 }
 
 #[tokio::test]
-async fn one_socket_too_many_of_a_user_is_refused_until_another_goes() {
+async fn r1_one_socket_too_many_of_a_user_is_told_when_to_come_again_until_another_goes() {
     let server = start_with(|settings| settings.max_connections_per_user = NonZeroU32::new(2));
     let first = Chatter::connect(server.address(), "ann").await;
     let _second = Chatter::connect(server.address(), "ann").await;
     let error = Chatter::try_connect(server.address(), "ann").await.err().unwrap();
-    assert_eq!(error["data"]["code"], "rate_limited", "{error}");
+    assert_eq!(error["data"], json!({"code": "rate_limited", "retryAfter": 5000}), "{error}");
     Chatter::connect(server.address(), "bob").await;
     drop(first);
     soon(async { while Chatter::try_connect(server.address(), "ann").await.is_err() {} }).await;
 }
 
 #[tokio::test]
-async fn when_the_stores_queue_is_full_senders_are_told_busy_and_nobody_is_left_in_silence() {
+async fn r1_who_leaves_the_namespace_is_counted_as_long_as_the_connection_lasts() {
+    let server = start_with(|settings| settings.max_connections_per_user = NonZeroU32::new(1));
+    let mut raw = Raw::open(server.address()).await;
+    raw.connect("ann").await;
+    raw.write(text("41")).await;
+    raw.write(text(&format!("40{{\"token\":\"{}\"}}", token("ann")))).await;
+    assert!(matches!(raw.frame().await, Frame::Text(again) if again.starts_with("40{")), "its place is its own");
+    raw.write(text("41")).await;
+    assert!(Chatter::try_connect(server.address(), "ann").await.is_err());
+    // As somebody else it takes their place, and gives back the first one's.
+    raw.write(text(&format!("40{{\"token\":\"{}\"}}", token("bob")))).await;
+    assert!(matches!(raw.frame().await, Frame::Text(other) if other.starts_with("40{")));
+    assert!(Chatter::try_connect(server.address(), "bob").await.is_err());
+    Chatter::connect(server.address(), "ann").await;
+}
+
+#[tokio::test]
+async fn r5_when_the_stores_queue_is_full_senders_are_told_busy_and_nobody_is_left_in_silence() {
     let server = start_with(|settings| {
         let store = settings.store.as_mut().unwrap();
         store.queue_records = 1;
@@ -202,7 +219,7 @@ async fn a_store_that_does_not_answer_in_time_is_answered_for_and_the_repeat_is_
 }
 
 #[tokio::test]
-async fn a_handshake_flood_of_sessions_that_never_connect_is_let_go() {
+async fn r1_a_handshake_flood_of_sessions_that_never_connect_is_let_go() {
     let server = start_with(|settings| settings.connect_timeout = Duration::from_millis(200));
     let mut raw = Raw::open(server.address()).await;
     raw.upgrade(None, b"").await;

@@ -99,12 +99,14 @@ async fn a_client_behind_a_proxy_is_counted_for_each_poll_that_waits_and_not_aft
 async fn many_clients_come_over_one_connection_of_a_proxy_and_a_refused_one_hurts_no_other() {
     let server = start("127.0.0.1", 1);
     // Over two cores: the count is common, and the place of an upgraded session is given back from either.
-    for _ in 0..8 {
-        let session = Polling::open(server.address()).await;
+    for round in 0..8 {
+        // Of one who has said who they are: the limit holds for newcomers as well.
+        let session = Polling::join(server.address(), "ann", "r").await;
         let (status, mut held) = websocket(server.address(), "X-Forwarded-For: 1.1.1.1", Some(&session.sid)).await;
         assert_eq!(status, 101);
         let mut proxy = Raw::open(server.address()).await;
-        for (client, expected) in [("1.1.1.1", 429), ("2.2.2.2", 200), ("1.1.1.1", 429), ("3.3.3.3", 200)] {
+        let (second, third) = (format!("2.2.2.{round}"), format!("3.3.3.{round}"));
+        for (client, expected) in [("1.1.1.1", 429), (&second, 200), ("1.1.1.1", 429), (&third, 200)] {
             proxy.write(format!("GET {HANDSHAKE} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\n\r\n")).await;
             assert_eq!(proxy.status().await, Some(expected), "{client}");
         }

@@ -112,6 +112,22 @@ async fn h1_a_request_whose_end_is_ambiguous_is_refused_and_what_follows_is_not_
         ("an absurd chunk", "Transfer-Encoding: chunked", "FFFFFFFFFFFFFFFFF\r\n42\r\n0\r\n\r\n"),
         ("junk after a chunk", "Transfer-Encoding: chunked", "2\r\n42XX0\r\n\r\n"),
         ("a folded header", "X: a\r\n Content-Length: 2", "42"),
+        ("a coding besides", "Transfer-Encoding: gzip, chunked", "0\r\n\r\n"),
+        ("a coding that is none", "Transfer-Encoding: identity, chunked", "0\r\n\r\n"),
+        ("two encodings", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "0\r\n\r\n"),
+        ("an unknown encoding before", "Transfer-Encoding: xchunked\r\nTransfer-Encoding: chunked", "0\r\n\r\n"),
+        ("an unknown encoding behind", "Transfer-Encoding: chunked\r\nTransfer-Encoding: xchunked", "0\r\n\r\n"),
+        ("an encoding in quotes", "Transfer-Encoding: \"chunked\"", "0\r\n\r\n"),
+        ("an encoding behind a line feed", "X: a\nTransfer-Encoding: gzip, chunked", "0\r\n\r\n"),
+        ("a blank before the colon", "Transfer-Encoding : chunked", "0\r\n\r\n"),
+        ("a length in hexadecimal", "Content-Length: 0x2", "42"),
+        ("no length", "Content-Length: ", "42"),
+        ("a negative length", "Content-Length: -2", "42"),
+        ("a negative chunk", "Transfer-Encoding: chunked", "-2\r\n42\r\n0\r\n\r\n"),
+        ("a chunk's size without CR", "Transfer-Encoding: chunked", "2\n42\r\n0\r\n\r\n"),
+        ("a chunk's end without CR", "Transfer-Encoding: chunked", "2\r\n42\n0\r\n\r\n"),
+        ("a line end in an extension", "Transfer-Encoding: chunked", "2;x=\"\r\n\"\r\n42\r\n0\r\n\r\n"),
+        ("a line feed in an extension", "Transfer-Encoding: chunked", "2;x\n42\r\n0\r\n\r\n"),
     ] {
         let session = Polling::open(server.address()).await;
         let mut raw = Raw::open(server.address()).await;

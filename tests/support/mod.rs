@@ -15,7 +15,7 @@ use alt_ws::config::{Edge, Origins, limits};
 use alt_ws::engineio::session::Timings;
 use alt_ws::ids::UserId;
 use alt_ws::server::outbox::Bounds;
-use alt_ws::server::settings::{Audience, Protocol, Settings};
+use alt_ws::server::settings::{Audience, HttpTimes, Protocol, Settings};
 use alt_ws::server::{Gate, Server, ServerError};
 use alt_ws::socketio::Parser;
 use alt_ws::store::{StoreKind, StoreSettings};
@@ -43,6 +43,7 @@ pub(crate) fn settings() -> Settings {
         },
         max_payload: limits::MAX_PAYLOAD,
         connect_timeout: limits::CONNECT_TIMEOUT,
+        http: HttpTimes::default(),
         gate: Gate::Tokens { keys: Keys::from_secret(SECRET).unwrap(), guests: None },
         origins: Origins::Any,
         edge: Edge::default(),

@@ -100,11 +100,12 @@ fn only_record(effects: Vec<Effect>) -> Record {
     record
 }
 
-/// One word per effect.
+/// One word per effect. That a failure is counted has a test of its own.
 fn summary(effects: &[Effect]) -> Vec<String> {
     let index = |socket: &SocketKey| socket.connection.index;
     effects
         .iter()
+        .filter(|effect| !matches!(effect, Effect::Failed(_)))
         .map(|effect| match effect {
             Effect::Emit { to, event, .. } => format!("{} to {}", event.name, index(to)),
             Effect::Ack { to, args, .. } => format!("ack {} to {}", args.starts_with("{\"ok\":true"), index(to)),
@@ -117,6 +118,7 @@ fn summary(effects: &[Effect]) -> Vec<String> {
             Effect::Store(_) => "store".to_owned(),
             Effect::Presence { change, .. } => format!("{change:?}"),
             Effect::Restored { is_certain, .. } => format!("restored {is_certain}"),
+            Effect::Failed(_) => String::new(),
             Effect::Disconnect { reason, .. } => format!("disconnect {reason}"),
         })
         .collect()
@@ -189,7 +191,7 @@ fn whoever_is_no_member_any_more_is_out_at_once_on_every_device_and_told_so() {
             "error to 2"
         ]
     );
-    let Some(Effect::Emit { event, .. }) = removed.last() else { panic!("no error") };
+    let [.., Effect::Emit { event, .. }, Effect::Failed(_)] = &removed[..] else { panic!("no error") };
     assert!(event.args.contains("access_denied") && event.args.contains("\"roomId\":\"r\""), "{}", event.args);
     assert_eq!(world.chat.members(&RoomId::from_text("r").unwrap()), [bob]);
     assert!(remove(&mut world, "r").is_empty(), "told twice, done once");
@@ -272,7 +274,7 @@ fn history_without_a_callback_or_a_membership_is_refused() {
     let mut world = World::new();
     let eve = world.connect(1, "eve");
     let asked = world.send_with(eve, "message:history", r#"{"roomId":"r"}"#, None);
-    let [Effect::Emit { event, .. }] = &asked[..] else { panic!("{asked:?}") };
+    let [Effect::Emit { event, .. }, Effect::Failed(_)] = &asked[..] else { panic!("{asked:?}") };
     assert_eq!(
         event.args,
         r#"{"message":"message:history needs an acknowledgement callback","code":"bad_request","event":"message:history","roomId":"r"}"#
@@ -379,11 +381,33 @@ fn too_many_events_are_refused_and_at_last_end_the_connection() {
     for _ in 0..1200 {
         world.pass(Duration::from_millis(10));
         last = world.send(ada, "presence:update", "{\"status\":\"busy\"}");
-        if summary(&last) == ["disconnect rate_limited"] {
+        if summary(&last) == ["error to 1", "ack false to 1", "disconnect rate_limited"] {
             return;
         }
     }
     panic!("never disconnected");
+}
+
+#[test]
+fn every_failure_is_counted_once_by_its_code() {
+    let mut world = World::new();
+    let ada = world.connect(1, "ada");
+    let counted = |effects: Vec<Effect>| {
+        let codes = effects.iter().filter_map(|effect| match effect {
+            Effect::Failed(code) => Some(code.as_str()),
+            _ => None,
+        });
+        codes.collect::<Vec<_>>()
+    };
+    assert_eq!(counted(world.join(ada, "r")), [""; 0], "what succeeds is no failure");
+    assert_eq!(counted(world.send(ada, "no:such", "{}")), ["bad_request"]);
+    let content = "x".repeat(1001);
+    let too_large = world.send(ada, "message:send", &format!("{{\"roomId\":\"r\",\"content\":\"{content}\"}}"));
+    assert_eq!(counted(too_large), ["too_large"]);
+    let asked = world.send(ada, "message:send", "{\"roomId\":\"r\",\"content\":\"x\"}");
+    assert_eq!(counted(world.answer(&only_record(asked), Err(Refusal::Busy))), ["busy"]);
+    let limited = (0..120).map(|_| world.send(ada, "presence:update", "{\"status\":\"busy\"}")).last();
+    assert_eq!(counted(limited.unwrap()), ["rate_limited"]);
 }
 
 #[test]

@@ -165,7 +165,7 @@ impl<A: Application> State<A> {
     ) {
         let mut random = [0; TOKEN_BYTES];
         if getrandom::fill(&mut random).is_err() {
-            return self.fail(key, Transport::Polling, PROTOCOL_ERROR);
+            return self.fail(key, Transport::Polling, PROTOCOL_ERROR, "no_randomness");
         }
         let Some(connection) = self.connections.get_mut(key) else { return };
         let is_able = matches!(connection.standing, Standing::Able) && namespace == ROOT && request.claims.is_some();

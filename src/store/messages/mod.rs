@@ -210,3 +210,22 @@ impl Messages {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r5_the_last_seqs_that_are_remembered_are_bounded() {
+        let room = |number: usize| RoomId::from_text(&number.to_string()).unwrap();
+        let mut seqs = LastSeqs::default();
+        for number in 0..LastSeqs::CAPACITY {
+            seqs.set(&room(number), 5);
+        }
+        seqs.set(&room(0), 6);
+        assert_eq!((seqs.get(&room(0)), seqs.get(&room(1))), (Some(6), Some(5)), "full, and nothing is forgotten");
+        seqs.set(&room(LastSeqs::CAPACITY), 1);
+        assert_eq!(seqs.0.len(), 1);
+        assert_eq!((seqs.get(&room(0)), seqs.get(&room(LastSeqs::CAPACITY))), (None, Some(1)), "asked again");
+    }
+}

@@ -99,7 +99,11 @@ impl House {
                     self.tell(&room, except.map(|socket| (core, socket)), &event);
                 }
                 Effect::Store(record) => self.store(core, record),
-                Effect::Watch(_) | Effect::Unwatch(_) | Effect::Presence { .. } | Effect::Restored { .. } => {}
+                Effect::Watch(_)
+                | Effect::Unwatch(_)
+                | Effect::Presence { .. }
+                | Effect::Restored { .. }
+                | Effect::Failed(_) => {}
                 Effect::Disconnect { reason, .. } => panic!("{reason}"),
             }
         }
