@@ -8,13 +8,11 @@ use super::options::Transport;
 use super::script::{self, MESSAGE_NEW, Script, Stamp};
 use super::tally::Tally;
 use super::websocket::{Frame, Outgoing};
+use super::words::{complaint, contains, field, number_of};
 use super::{http, polling, websocket};
 
 /// How long to wait after a refusal that does not say so, in milliseconds.
 const RETRY_AFTER_MS: u64 = 1000;
-
-/// Longest text of a server's complaint that is repeated, in bytes.
-const MAX_COMPLAINT: usize = 200;
 
 /// Why a client cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -423,31 +421,6 @@ impl Client {
 /// Each client's mask: not random, because no proxy needs to be protected from the payload here.
 fn mask(index: usize) -> [u8; 4] {
     (index as u32 + 1).wrapping_mul(0x9e37_79b9).to_ne_bytes()
-}
-
-fn contains(bytes: &[u8], words: &[u8]) -> bool {
-    memchr::memmem::find(bytes, words).is_some()
-}
-
-/// The text between `start` and the next quotation mark.
-fn field<'b>(bytes: &'b [u8], start: &[u8]) -> Option<&'b str> {
-    let at = memchr::memmem::find(bytes, start)?;
-    let text = bytes.get(at + start.len()..)?;
-    std::str::from_utf8(text.get(..memchr::memchr(b'"', text)?)?).ok()
-}
-
-/// The number behind `start`.
-fn number_of(bytes: &[u8], start: &[u8]) -> Option<u64> {
-    let at = memchr::memmem::find(bytes, start)?;
-    let digits = bytes.get(at + start.len()..)?.split(|byte| !byte.is_ascii_digit()).next()?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
-}
-
-fn complaint(bytes: &[u8]) -> String {
-    let message = field(bytes, b"\"message\":\"").map(str::to_owned);
-    let mut text = message.unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned());
-    text.truncate(text.floor_char_boundary(MAX_COMPLAINT));
-    text
 }
 
 fn refused(bytes: &[u8]) -> Failure {

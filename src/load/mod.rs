@@ -36,6 +36,7 @@ mod storm;
 mod system;
 mod tally;
 mod websocket;
+mod words;
 
 pub use driver::run;
 pub use options::{Options, Plan, Target, Transport};
