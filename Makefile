@@ -1,6 +1,6 @@
 # What can be done with this repository. `make run` needs a Rust toolchain and a C compiler; `make test` says what else.
 
-.PHONY: run test lint fmt fuzz kills faults differential bench bench-quick
+.PHONY: run test lint fmt fuzz kills drain storm faults differential bench bench-quick
 
 run: ## build, and start the server in development at http://localhost:3001
 	NODE_ENV=$${NODE_ENV:-development} cargo run --release --locked
@@ -22,6 +22,12 @@ fuzz: ## every fuzz target, TIME=60 seconds each, JOBS at a time (the number of 
 
 kills: ## 200 rounds of killing the server in a burst of messages (about a minute after the build)
 	KILL_ROUNDS=$${KILL_ROUNDS:-200} scripts/test.sh crash.test.mjs
+
+drain: ## 20 rounds of SIGTERM at 70 % of what the server takes (about three minutes after the build)
+	DRAIN_ROUNDS=$${DRAIN_ROUNDS:-20} scripts/test.sh drain.test.mjs
+
+storm: ## 5,000 clients lose their connection at once and come back, beside 500 that chat; prints what it took
+	scripts/storm.sh
 
 faults: ## FAULT_ROUNDS kills of each process under load, on the databases and embedded; writes docs/reliability.md (50 rounds: a quarter of an hour)
 	FAULT_ROUNDS=$${FAULT_ROUNDS:-50} KILL_ROUNDS=$${KILL_ROUNDS:-$${FAULT_ROUNDS:-50}} scripts/faults.sh

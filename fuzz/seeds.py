@@ -250,6 +250,7 @@ def chat_app():
         "another user in the place": "+00c00j00m00l0c01k0k0k0k0",
         "answered twice": "c00k0Dj00k0D",
         "answers in any order": "+00+01c00c11j00j11m00m11k5k3k1k2k0k0",
+        "tokens are renewed by their users alone, and revoked": "+00C00k0u000u100u300u4006c10k0U0C00k0u000U1",
         "every event": "+00c00k0j00J00k0k0m00M00h00H00t00T00d00e00u00p00v00k0k0k0k0",
         "leave before the answer": "+00c00k0j00v00k0",
         "lost and answered": "+00c00k0m00j00x0k0k0",

@@ -123,6 +123,56 @@ fn clients_connect_and_stay_or_come_and_go() {
 }
 
 #[test]
+fn r3_five_hundred_clients_that_come_back_at_once_are_all_in_within_ten_seconds_and_nobody_else_notices() {
+    let server = Server::start();
+    let crowd = ["--clients=100", "--rooms=20", "--senders=20", "--rate=200", "--seconds=0.5", "--storm=500"];
+    let report = clean(server.port, &crowd);
+    let storm = &report["storm"];
+    assert_eq!((&storm["back"], &storm["disconnected"]), (&500.into(), &0.into()), "{report}");
+    assert!(storm["last"].as_f64() < Some(10.0) && storm["p50"].as_f64() > Some(0.0), "{report}");
+    assert_eq!(report["connect"]["count"], 1_100, "all came, and 500 came back: {report}");
+    let deliveries = report["sent"].as_u64().unwrap() * 5;
+    assert!(report["sent"].as_u64() >= Some(100) && report["deliveries"] == deliveries, "{report}");
+}
+
+/// Runs the generator until the server is gone, which gets `signal` once messages flow.
+fn until_gone(signal: &str) -> (Option<i32>, Value) {
+    let server = Server::start();
+    let mut generator = Command::new(env!("CARGO_BIN_EXE_alt-ws"))
+        .args(["load", &format!("http://127.0.0.1:{}", server.port), "--json", "--secret", SECRET])
+        .args(["--clients=20", "--rooms=4", "--senders=20", "--durable", "--rate=500", "--until-drained"])
+        .args(["--seconds=30"])
+        .env_clear()
+        .current_dir(std::env::temp_dir())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut phases = BufReader::new(generator.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(phases.any(|line| line == "phase running"));
+    Command::new("kill").args([signal, &server.process.id().to_string()]).status().unwrap();
+    let Output { status, stdout, .. } = generator.wait_with_output().unwrap();
+    (status.code(), serde_json::from_slice(&stdout).unwrap())
+}
+
+#[test]
+fn a_server_that_says_goodbye_is_told_from_one_that_is_gone() {
+    let (code, report) = until_gone("-TERM");
+    assert_eq!(
+        (code, &report["drain"]["told"], &report["drain"]["let_go"]),
+        (Some(0), &20.into(), &20.into()),
+        "{report}"
+    );
+    assert_eq!(report["drain"]["disconnected"], 0, "{report}");
+    let (code, report) = until_gone("-KILL");
+    assert_eq!(
+        (code, &report["drain"]["told"], &report["drain"]["disconnected"]),
+        (Some(1), &0.into(), &20.into()),
+        "{report}"
+    );
+}
+
+#[test]
 fn a_server_that_does_not_let_the_clients_in_is_no_result() {
     let server = Server::start();
     for (arguments, words) in [(&[][..], "Authentication required"), (&["--secret=another-secret"], "Invalid token")] {
@@ -134,6 +184,7 @@ fn a_server_that_does_not_let_the_clients_in_is_no_result() {
     assert_eq!(load(nobody, &[]).0, Some(3));
     assert_eq!(load(nobody, &["--clients=0"]).0, Some(2));
     assert_eq!(load(nobody, &["--seconds=soon"]).0, Some(2));
+    assert_eq!(load(nobody, &["--until-drained"]).0, Some(2));
 }
 
 /// What a cheating server does with the third message to one of its clients.

@@ -91,6 +91,10 @@ fn check_command(name: &str, command: &Command, context: &Context, argument: &st
             }
         }
         Command::Presence(_) => assert_eq!(name, "presence:update"),
+        Command::Refresh(token) => {
+            assert_eq!(name, "auth:refresh");
+            assert!(object.is_none() || field("token").and_then(Value::as_str) == Some(token.reveal()));
+        }
         Command::Send(send) => {
             assert!(name == "message:send" && names(send.room.as_str()) && is_id(send.room.as_str()));
             check_send(send, context);
@@ -151,6 +155,7 @@ fn check_good(event: EventName, u: &mut Unstructured<'_>) -> Result<()> {
     let fields = json!({
         "content": content, "attachments": attachments, "tempId": since, "messageId": message, "since": since,
         "before": since, "after": null, "limit": limit, "upTo": flag, "status": "away", "type": null,
+        "token": key,
     });
     object
         .as_object_mut()
@@ -162,15 +167,11 @@ fn check_good(event: EventName, u: &mut Unstructured<'_>) -> Result<()> {
     }
 
     let (context, command) = command::parse(event.as_str(), Some(&object.to_string()), &LIMITS);
-    if event == EventName::AuthRefresh {
-        assert!(command.is_err());
-        return Ok(());
-    }
     let command = command.unwrap_or_else(|failure| panic!("{failure:?} of {object}"));
     check_context(&context, &object.to_string());
     check_command(event.as_str(), &command, &context, &object.to_string());
     assert_eq!(context.temp_id, Some(since.to_string()));
-    assert_eq!(context.client_msg_id.unwrap_or_default(), key);
+    assert_eq!(context.client_msg_id.as_deref().unwrap_or_default(), key);
     assert!(context.room.is_none_or(|room| room.as_str() == text && room.is_numeric() == id.is_i64()));
     match command {
         Command::Send(send) => {
@@ -182,6 +183,7 @@ fn check_good(event: EventName, u: &mut Unstructured<'_>) -> Result<()> {
             assert_eq!((request.before, request.after, request.limit), (Some(since), None, limit));
         }
         Command::Receipt { message: read, up_to, .. } => assert_eq!((read.to_string(), up_to), (message, flag)),
+        Command::Refresh(token) => assert_eq!(token.reveal(), key),
         Command::Leave { .. } | Command::Typing { .. } | Command::Presence(_) => {}
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! `alt-ws load`: simulated clients against a running server, and what came of it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use alt_ws::config::{ConfigError, Secret, Variables, signing_secret};
@@ -41,6 +42,18 @@ pub(super) struct Args {
     /// So many times: connect all, send one message in each room, disconnect all.
     #[arg(long, value_name = "W")]
     waves: Option<usize>,
+    /// Messages a second in all rooms together, sent whether answered or not, instead of as fast as they come back.
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with_all = ["connect_only", "waves"])]
+    rate: u32,
+    /// Send until the server sends everybody away, at most for the --seconds. Needs --durable.
+    #[arg(long, conflicts_with_all = ["connect_only", "waves"])]
+    until_drained: bool,
+    /// After the --seconds so many further clients, each in a room of its own, lose their connection at once and come back.
+    #[arg(long, value_name = "N", conflicts_with_all = ["connect_only", "waves", "until_drained"])]
+    storm: Option<usize>,
+    /// Write a line for each acknowledged message: room, seq, id, and how its content begins. Needs --durable.
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
     /// With --connect-only, how long to stay; with --waves, how long to pause after each.
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     hold: Duration,
@@ -104,11 +117,17 @@ fn options(args: Args, secret: Option<String>) -> Options {
         plan: match args.waves {
             _ if args.connect_only => Plan::ConnectOnly,
             Some(waves) => Plan::Waves(waves),
-            None => Plan::Messages(args.seconds),
+            None => match args.storm {
+                _ if args.until_drained => Plan::UntilDrained(args.seconds),
+                Some(comers) => Plan::Storm { comers, calm: args.seconds },
+                None => Plan::Messages(args.seconds),
+            },
         },
         hold: args.hold,
         secret,
         durable: args.durable,
+        rate: args.rate,
+        journal: args.journal,
         json: args.json,
     }
 }

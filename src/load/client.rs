@@ -8,13 +8,11 @@ use super::options::Transport;
 use super::script::{self, MESSAGE_NEW, Script, Stamp};
 use super::tally::Tally;
 use super::websocket::{Frame, Outgoing};
+use super::words::{complaint, contains, field, number_of};
 use super::{http, polling, websocket};
 
 /// How long to wait after a refusal that does not say so, in milliseconds.
 const RETRY_AFTER_MS: u64 = 1000;
-
-/// Longest text of a server's complaint that is repeated, in bytes.
-const MAX_COMPLAINT: usize = 200;
 
 /// Why a client cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,6 +84,8 @@ pub(super) struct Client {
     /// Messages that the server refused and that wait for `resume_at`, in nanoseconds of the run.
     held: usize,
     resume_at: u64,
+    /// The server has said that it goes away.
+    is_told: bool,
     /// A packet under construction.
     scratch: Vec<u8>,
     main_out: Vec<u8>,
@@ -118,6 +118,7 @@ impl Client {
             answers: Ledger::default(),
             held: 0,
             resume_at: 0,
+            is_told: false,
             scratch: Vec::new(),
             main_out,
             post_out: Vec::new(),
@@ -126,6 +127,11 @@ impl Client {
 
     pub(super) fn stage(&self) -> Stage {
         self.stage
+    }
+
+    /// Whether the server has said that it goes away.
+    pub(super) fn is_told(&self) -> bool {
+        self.is_told
     }
 
     /// Whether a POST waits for its answer.
@@ -235,10 +241,17 @@ impl Client {
                 }
                 self.stage = Stage::Joined;
                 tally.joined += 1;
+                if script.is_comer(self.index) {
+                    tally.arrived.push(self.index);
+                }
             }
             [b'4', b'3', answer @ ..] if !is_over => self.answer(answer, script, tally),
             [b'4', b'2', event @ ..] if event.starts_with(b"[\"error\"") && !is_over => {
                 self.error(event, script, tally)
+            }
+            [b'4', b'2', event @ ..] if event.starts_with(b"[\"server:draining\"") && !self.is_told => {
+                self.is_told = true;
+                tally.told += 1;
             }
             [b'2'] => self.emit(b"3"),
             [b'1'] | [b'4', b'1', ..] if !is_over => return Err(Failure::Closed),
@@ -254,7 +267,7 @@ impl Client {
             return;
         };
         let is_new = tally.receive(self.room, stamp, &mut self.ledgers, script);
-        if is_new && stamp.sender == self.index && !script.durable && tally.is_sending {
+        if is_new && stamp.sender == self.index && !script.durable && !script.is_paced && tally.is_sending {
             self.send(script, tally);
         }
     }
@@ -270,10 +283,21 @@ impl Client {
             self.refuse(answer, script, tally);
         } else {
             tally.acknowledge();
-            if tally.is_sending {
+            self.write_down(answer, tally);
+            if tally.is_sending && !script.is_paced {
                 self.send(script, tally);
             }
         }
+    }
+
+    /// A line of the journal: room, seq, id, and how the content begins.
+    fn write_down(&self, answer: &[u8], tally: &mut Tally) {
+        let Some(journal) = &mut tally.journal else { return };
+        let id = field(answer, b"\"messageId\":\"").unwrap_or("-");
+        let seq = number_of(answer, b"\"seq\":").unwrap_or_default();
+        let counter = script::acknowledged(answer).unwrap_or_default();
+        let line = format!("bench-{} {seq} {id} {}.{counter}.\n", self.room, self.index);
+        journal.extend_from_slice(line.as_bytes());
     }
 
     /// An `error` event. With acknowledgements the refusal of a message has been told there already.
@@ -288,15 +312,15 @@ impl Client {
 
     fn refuse(&mut self, complaint: &[u8], script: &Script, tally: &mut Tally) {
         let code = field(complaint, b"\"code\":\"").unwrap_or("no code");
-        let wait = memchr::memmem::find(complaint, b"\"retryAfter\":").and_then(|at| {
-            let digits = complaint.get(at + 13..)?.split(|byte| !byte.is_ascii_digit()).next()?;
-            std::str::from_utf8(digits).ok()?.parse().ok()
-        });
-        self.resume_at = tally.now.saturating_add(wait.unwrap_or(RETRY_AFTER_MS).saturating_mul(1_000_000));
-        if self.held == 0 {
-            tally.paused.push(self.index);
+        // At a rate the next one comes in its time.
+        if !script.is_paced {
+            let wait = number_of(complaint, b"\"retryAfter\":").unwrap_or(RETRY_AFTER_MS);
+            self.resume_at = tally.now.saturating_add(wait.saturating_mul(1_000_000));
+            if self.held == 0 {
+                tally.paused.push(self.index);
+            }
+            self.held += 1;
         }
-        self.held += 1;
         tally.refuse(self.index, code, script);
     }
 
@@ -310,6 +334,14 @@ impl Client {
         }
         self.post(script);
         true
+    }
+
+    /// Sends one message, if it is in its room.
+    pub(super) fn say(&mut self, script: &Script, tally: &mut Tally) {
+        if self.stage == Stage::Joined {
+            self.send(script, tally);
+            self.post(script);
+        }
     }
 
     /// Sends the messages that this client keeps in flight.
@@ -389,24 +421,6 @@ impl Client {
 /// Each client's mask: not random, because no proxy needs to be protected from the payload here.
 fn mask(index: usize) -> [u8; 4] {
     (index as u32 + 1).wrapping_mul(0x9e37_79b9).to_ne_bytes()
-}
-
-fn contains(bytes: &[u8], words: &[u8]) -> bool {
-    memchr::memmem::find(bytes, words).is_some()
-}
-
-/// The text between `start` and the next quotation mark.
-fn field<'b>(bytes: &'b [u8], start: &[u8]) -> Option<&'b str> {
-    let at = memchr::memmem::find(bytes, start)?;
-    let text = bytes.get(at + start.len()..)?;
-    std::str::from_utf8(text.get(..memchr::memchr(b'"', text)?)?).ok()
-}
-
-fn complaint(bytes: &[u8]) -> String {
-    let message = field(bytes, b"\"message\":\"").map(str::to_owned);
-    let mut text = message.unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned());
-    text.truncate(text.floor_char_boundary(MAX_COMPLAINT));
-    text
 }
 
 fn refused(bytes: &[u8]) -> Failure {

@@ -2,11 +2,14 @@
 //!
 //! Owns time. Bytes and connections are [`Fleet`]'s.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::options::{Options, Plan};
+use super::options::{MAX_IN_FLIGHT, Options, Plan};
 use super::progress::Progress;
 use super::report::{Report, Times};
+use super::storm::Storm;
 use super::system::cpu_time;
 use super::{LoadError, fleet::Fleet, system};
 use crate::auth;
@@ -31,6 +34,13 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long the goodbyes may take.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// After so long whoever is not back has not come back.
+const STORM_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Connections that are cut and begun between two looks at the others: all at once would keep this thread from reading
+/// for longer than what it measures.
+const CUT_AT_ONCE: usize = 128;
+
 /// How long the clients' tokens are good.
 const TOKEN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -43,20 +53,34 @@ pub fn run(options: &Options) -> Result<Report, LoadError> {
     system::raise_descriptor_limit(options)?;
     let address = system::reach(&options.target)?;
     let progress = Progress::new(options.json, Instant::now());
-    let mut driver = Driver { options, fleet: Fleet::new(options, address)?, progress };
+    let mut driver =
+        Driver { options, fleet: Fleet::new(options, address)?, progress, paced: 0, journal: None, storm: None };
+    if let Some(path) = &options.journal {
+        driver.journal = Some(File::create(path)?);
+        driver.fleet.tally.journal = Some(Vec::new());
+    }
     let outcome = match options.plan {
         Plan::Messages(time) => driver.run_messages(time),
         Plan::ConnectOnly => driver.run_connections(),
         Plan::Waves(waves) => driver.run_waves(waves),
+        Plan::UntilDrained(limit) => driver.run_until_drained(limit),
+        Plan::Storm { calm, .. } => driver.run_storm(calm),
     };
     driver.progress.clear();
-    outcome.map(|times| Report::new(options, &driver.fleet.tally, times))
+    let Driver { fleet, storm, .. } = driver;
+    let storm = storm.map(|storm| storm.finish(&fleet.tally.latency));
+    outcome.map(|times| Report::new(options, &fleet.tally, storm.as_ref(), times))
 }
 
 struct Driver<'o> {
     options: &'o Options,
     fleet: Fleet,
     progress: Progress,
+    /// Messages that were sent because it was time for them.
+    paced: u64,
+    journal: Option<File>,
+    /// Once it has begun.
+    storm: Option<Storm>,
 }
 
 impl Driver<'_> {
@@ -72,6 +96,69 @@ impl Driver<'_> {
         self.part()?;
         let running = Duration::from_nanos(self.fleet.tally.latest.saturating_sub(start));
         Ok(Times { connecting, running, cpu })
+    }
+
+    /// Sends until everybody has been sent away. What was not answered by then is the clients' to send again elsewhere,
+    /// and what was not delivered theirs to ask for: neither is lost.
+    fn run_until_drained(&mut self, limit: Duration) -> Result<Times, LoadError> {
+        let connecting = self.assemble()?;
+        self.fleet.expects_end = true;
+        self.wait_for_quiet()?;
+        self.phase("connected")?;
+        self.phase("running")?;
+        let (start, cpu) = (self.fleet.clock(), cpu_time());
+        let end = start.saturating_add(nanoseconds(limit));
+        self.exchange_while(start, |driver, now| Ok(now < end && driver.fleet.open() > 0))?;
+        let cpu = cpu_time().saturating_sub(cpu);
+        self.fleet.clear();
+        let running = Duration::from_nanos(self.fleet.tally.latest.saturating_sub(start));
+        Ok(Times { connecting, running, cpu })
+    }
+
+    fn run_storm(&mut self, calm: Duration) -> Result<Times, LoadError> {
+        let connecting = self.assemble()?;
+        self.wait_for_quiet()?;
+        self.phase("connected")?;
+        self.phase("running")?;
+        let (start, cpu) = (self.fleet.clock(), cpu_time());
+        let begins = start.saturating_add(nanoseconds(calm));
+        let ends = begins.saturating_add(nanoseconds(STORM_PATIENCE));
+        self.exchange_while(start, |driver, now| {
+            if now < begins {
+                return Ok(true);
+            }
+            Ok(driver.blow(now)? && now < ends)
+        })?;
+        let cpu = cpu_time().saturating_sub(cpu);
+        self.phase("done")?;
+        self.part()?;
+        let running = Duration::from_nanos(self.fleet.tally.latest.saturating_sub(start));
+        Ok(Times { connecting, running, cpu })
+    }
+
+    /// A moment of the storm. Says whether somebody is still to come back.
+    fn blow(&mut self, now: u64) -> Result<bool, LoadError> {
+        let seats = self.options.clients..self.options.clients + self.options.comers();
+        let storm = self.storm.get_or_insert_with(|| {
+            self.progress.phase("storm");
+            self.fleet.tally.arrived.clear();
+            self.fleet.fallen.clear();
+            Storm::new(seats, now, self.fleet.tally.latency.clone())
+        });
+        for fallen in std::mem::take(&mut self.fleet.fallen) {
+            storm.fell(fallen.seat, fallen.was_in, &fallen.failure.to_string(), now);
+        }
+        for _ in std::mem::take(&mut self.fleet.tally.arrived) {
+            storm.arrived(now);
+        }
+        let (back, is_over) = (storm.back(), storm.is_over());
+        for _ in 0..CUT_AT_ONCE {
+            let Some(seat) = self.storm.as_mut().and_then(|storm| storm.due(now)) else { break };
+            let token = self.token(seat)?;
+            self.fleet.reconnect(seat, token)?;
+        }
+        self.show(&format!("back {back}"), back as f64 / self.options.comers() as f64);
+        Ok(!is_over)
     }
 
     fn run_connections(&mut self) -> Result<Times, LoadError> {
@@ -122,7 +209,7 @@ impl Driver<'_> {
 
     /// Connects all clients and waits until they have joined. Says how long that took.
     fn assemble(&mut self) -> Result<Duration, LoadError> {
-        let all = self.options.clients + self.options.stalled;
+        let all = self.options.clients + self.options.stalled + self.options.comers();
         // Signed before the clock starts.
         let mut tokens = (0..all).map(|index| self.token(index)).collect::<Result<Vec<_>, _>>()?.into_iter();
         let before = self.fleet.tally.joined;
@@ -177,29 +264,70 @@ impl Driver<'_> {
 
     /// Sends for as long as `time`, then waits until everything has arrived or is lost.
     fn exchange(&mut self, start: u64, time: Duration) -> Result<(), LoadError> {
-        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let end = start.saturating_add(time);
-        // Without any time what is in flight is sent once.
-        self.fleet.tally.is_sending = time > 0;
+        let end = start.saturating_add(nanoseconds(time));
+        let time = time.as_secs_f64();
+        self.exchange_while(start, |driver, now| {
+            let elapsed = now.saturating_sub(start) as f64 / 1e9;
+            driver.show(&format!("{:.1} of {time:.1} s", elapsed.min(time)), elapsed / time);
+            Ok(now < end)
+        })
+    }
+
+    /// Sends for as long as `goes_on` says, which is asked at every turn and told the time, then waits until everything
+    /// has arrived or is lost. When it says no at once, what is in flight is sent once.
+    fn exchange_while(
+        &mut self,
+        start: u64,
+        mut goes_on: impl FnMut(&mut Self, u64) -> Result<bool, LoadError>,
+    ) -> Result<(), LoadError> {
+        self.fleet.tally.is_sending = goes_on(self, start)?;
         self.fleet.tally.latest = start;
-        for index in 0..self.options.senders {
+        let mut end = start;
+        for index in (0..self.options.senders).filter(|_| self.options.rate == 0) {
             self.fleet.clock();
             self.fleet.tend(index, |client, script, tally| client.start(script, tally));
         }
         loop {
             self.fleet.turn()?;
+            self.write_journal()?;
             let now = self.fleet.clock();
-            let tally = &mut self.fleet.tally;
-            tally.is_sending &= now < end;
+            if self.fleet.tally.is_sending {
+                self.fleet.tally.is_sending = goes_on(self, now)?;
+                end = now;
+            }
+            let tally = &self.fleet.tally;
             let is_over = !tally.is_sending && tally.is_complete();
             let silence = Duration::from_nanos(now.saturating_sub(tally.latest.max(end)));
             if is_over || silence > LOST_AFTER || self.fleet.open() == 0 {
                 return Ok(());
             }
             self.resume();
-            let (elapsed, time) = ((now - start) as f64 / 1e9, time as f64 / 1e9);
-            self.show(&format!("{:.1} of {time:.1} s", elapsed.min(time)), elapsed / time);
+            self.keep_pace(now.saturating_sub(start));
         }
+    }
+
+    /// Sends what is due by now at the rate that is wanted, the senders in turn. A server that has left very many
+    /// unanswered is given no more.
+    fn keep_pace(&mut self, elapsed: u64) {
+        let due = (elapsed as f64 / 1e9 * f64::from(self.options.rate)) as u64;
+        while self.fleet.tally.is_sending && self.paced < due {
+            if self.fleet.tally.unanswered_now() < MAX_IN_FLIGHT as u64 {
+                let sender = self.paced % self.options.senders as u64;
+                self.fleet.clock();
+                self.fleet.tend(sender as usize, |client, script, tally| client.say(script, tally));
+            }
+            self.paced += 1;
+        }
+    }
+
+    fn write_journal(&mut self) -> Result<(), LoadError> {
+        if let (Some(file), Some(lines)) = (&mut self.journal, &mut self.fleet.tally.journal)
+            && !lines.is_empty()
+        {
+            file.write_all(lines)?;
+            lines.clear();
+        }
+        Ok(())
     }
 
     /// Lets senders go on whose pause is over.
@@ -241,4 +369,8 @@ impl Driver<'_> {
         self.fleet.clear();
         Ok(())
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

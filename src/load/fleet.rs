@@ -21,6 +21,9 @@ const TURN: Duration = Duration::from_millis(20);
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
 
+/// The same when something is to be done at a rate.
+const SHORT_TURN: Duration = Duration::from_millis(1);
+
 /// A client and its connections.
 struct Seat {
     client: Client,
@@ -32,6 +35,14 @@ struct Seat {
     stalled: Option<Socket>,
 }
 
+/// The end of a connection of a client that comes back.
+pub(super) struct Fallen {
+    pub(super) seat: usize,
+    /// Whether it had come as far as its room.
+    pub(super) was_in: bool,
+    pub(super) failure: Failure,
+}
+
 /// The clients of a run or wave.
 pub(super) struct Fleet {
     pub(super) script: Script,
@@ -40,6 +51,11 @@ pub(super) struct Fleet {
     pub(super) is_strict: bool,
     /// The failure that ends it.
     pub(super) failure: Option<Failure>,
+    /// Whether the server is expected to send the clients away.
+    pub(super) expects_end: bool,
+    /// Clients that may lose their connection and have lost it.
+    pub(super) fallen: Vec<Fallen>,
+    turn: Duration,
     address: SocketAddr,
     started: Instant,
     poll: Poll,
@@ -74,6 +90,9 @@ impl Fleet {
             tally: Tally::default(),
             is_strict: true,
             failure: None,
+            expects_end: false,
+            fallen: Vec::new(),
+            turn: if options.rate > 0 || options.comers() > 0 { SHORT_TURN } else { TURN },
             address,
             started: Instant::now(),
             poll: Poll::new()?,
@@ -104,7 +123,7 @@ impl Fleet {
     /// Adds a client and begins to connect it.
     pub(super) fn add(&mut self, credentials: Option<Box<str>>) -> io::Result<()> {
         let index = self.seats.len();
-        let is_stalled = index >= self.active;
+        let is_stalled = index >= self.active && !self.script.is_comer(index);
         let main = Some(connect(&self.poll, self.address, token(index, Channel::Main), is_stalled)?);
         let client = Client::new(index, credentials, &self.script);
         self.seats.push(Seat { client, main, post: None, is_stalled, stalled: None });
@@ -112,9 +131,20 @@ impl Fleet {
         Ok(())
     }
 
+    /// Takes a client's connection away without a word, and begins another one for it.
+    pub(super) fn reconnect(&mut self, index: usize, credentials: Option<Box<str>>) -> io::Result<()> {
+        let Some(seat) = self.seats.get_mut(index) else { return Ok(()) };
+        if seat.main.take().is_none() {
+            self.open += 1;
+        }
+        seat.client = Client::new(index, credentials, &self.script);
+        seat.main = Some(connect(&self.poll, self.address, token(index, Channel::Main), false)?);
+        Ok(())
+    }
+
     /// Waits for events, a moment at most, and serves them. Says how many there were.
     pub(super) fn turn(&mut self) -> io::Result<usize> {
-        match self.poll.poll(&mut self.events, Some(TURN)) {
+        match self.poll.poll(&mut self.events, Some(self.turn)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(0),
             Err(error) => return Err(error),
@@ -212,7 +242,12 @@ impl Fleet {
         }
         if self.is_strict {
             self.failure.get_or_insert(failure);
+        } else if self.script.is_comer(index) {
+            self.fallen.push(Fallen { seat: index, was_in: seat.client.stage() == Stage::Joined, failure });
+        } else if self.expects_end && seat.client.is_told() {
+            self.tally.let_go += 1;
         } else {
+            self.tally.disconnected += 1;
             self.tally.fail(&failure.to_string());
         }
     }

@@ -8,6 +8,7 @@
 //!               client       one simulated client, pure ── websocket, polling over http: its framing
 //!                 │ each message:new
 //!               tally        every count of the run ── ledger: order, loss, doubles · histogram: times
+//!                 │                                    storm: who lost the connection, and when they were back
 //!                 │
 //!               report       text with a histogram, or JSON
 //! ```
@@ -31,9 +32,11 @@ mod progress;
 mod report;
 mod script;
 mod socket;
+mod storm;
 mod system;
 mod tally;
 mod websocket;
+mod words;
 
 pub use driver::run;
 pub use options::{Options, Plan, Target, Transport};

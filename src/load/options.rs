@@ -3,6 +3,7 @@
 //! Owns the options and which of them fit together. Knows no command line.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::LoadError;
@@ -40,6 +41,10 @@ pub struct Options {
     pub secret: Option<String>,
     /// Each message asks for an acknowledgement, and the next one waits for that instead of for its own return.
     pub durable: bool,
+    /// Messages a second in all rooms together, sent whether answered or not; 0: as fast as they come back.
+    pub rate: u32,
+    /// Where a line is written for each acknowledged message: room, seq, id, and the beginning of its content.
+    pub journal: Option<PathBuf>,
     /// Print phases as lines on standard error, for a program that watches, instead of progress for people.
     pub json: bool,
 }
@@ -53,6 +58,16 @@ pub enum Plan {
     ConnectOnly,
     /// This many times: all connect, each sender sends what it keeps in flight once, all go.
     Waves(usize),
+    /// Exchange messages until the server sends everybody away, at most for this long.
+    UntilDrained(Duration),
+    /// Exchange messages for as long as `calm`, then until `comers` have come back: further clients, each in a room of its
+    /// own, that all lose their connection at that moment.
+    Storm {
+        /// How many lose it.
+        comers: usize,
+        /// How long messages flow before.
+        calm: Duration,
+    },
 }
 
 /// How a client is connected.
@@ -117,6 +132,11 @@ impl std::str::FromStr for Target {
 }
 
 impl Options {
+    /// How many clients lose their connection and come back.
+    pub(super) fn comers(&self) -> usize {
+        if let Plan::Storm { comers, .. } = self.plan { comers } else { 0 }
+    }
+
     /// Whether the options fit together.
     ///
     /// # Errors
@@ -138,8 +158,16 @@ impl Options {
             format!("a payload of {payload} bytes: it must be 1 to {MAX_PAYLOAD}")
         } else if self.stalled > 0 && self.transport == Transport::Polling {
             "stalled clients are WebSockets: a client that polls reads by asking".to_owned()
-        } else if matches!(self.plan, Plan::Messages(time) if time.is_zero()) || self.plan == Plan::Waves(0) {
+        } else if matches!(self.plan, Plan::Messages(time) | Plan::UntilDrained(time) if time.is_zero())
+            || self.plan == Plan::Waves(0)
+        {
             "a run must take some time".to_owned()
+        } else if matches!(self.plan, Plan::UntilDrained(_)) && !self.durable {
+            "what a stopping server has taken is known by its acknowledgements: ask for them (--durable)".to_owned()
+        } else if self.comers() > 0 && (self.stalled > 0 || self.transport == Transport::Polling) {
+            "clients that come back are WebSockets, and nobody is stalled beside them".to_owned()
+        } else if self.journal.is_some() && !self.durable {
+            "a journal is of acknowledged messages: ask for acknowledgements (--durable)".to_owned()
         } else {
             return Ok(());
         };
@@ -166,6 +194,8 @@ pub(super) mod tests {
             hold: Duration::ZERO,
             secret: None,
             durable: false,
+            rate: 0,
+            journal: None,
             json: false,
         }
     }
@@ -195,7 +225,7 @@ pub(super) mod tests {
             options.check().is_ok()
         };
         assert!(fits(|_| {}));
-        let wrong: [fn(&mut Options); 11] = [
+        let wrong: [fn(&mut Options); 14] = [
             |options| options.clients = 0,
             |options| options.rooms = 0,
             |options| options.rooms = 101,
@@ -207,6 +237,12 @@ pub(super) mod tests {
             |options| (options.stalled, options.transport) = (1, Transport::Polling),
             |options| options.plan = Plan::Messages(Duration::ZERO),
             |options| options.plan = Plan::Waves(0),
+            |options| options.plan = Plan::UntilDrained(Duration::from_secs(1)),
+            |options| options.journal = Some("journal".into()),
+            |options| {
+                options.plan = Plan::Storm { comers: 1, calm: Duration::ZERO };
+                options.stalled = 1;
+            },
         ];
         for (case, change) in wrong.into_iter().enumerate() {
             assert!(!fits(change), "case {case}");

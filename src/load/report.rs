@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::options::Options;
+use super::options::{Options, Plan};
+use super::storm::Outcome;
 use super::tally::Tally;
 
 /// Columns of the longest bar of the histogram.
@@ -44,6 +45,10 @@ pub struct Report {
     generator_cpu_seconds: f64,
     errors: u64,
     error_kinds: BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain: Option<Drain>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storm: Option<Storm>,
     #[serde(skip)]
     steps: Vec<(u64, u64, u64)>,
 }
@@ -66,6 +71,36 @@ struct Connect {
     per_second: f64,
 }
 
+/// How a server went away.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Drain {
+    /// Clients that were told so, and of these those whose connection then ended.
+    told: usize,
+    let_go: usize,
+    /// Clients that lost their connection without a word.
+    disconnected: usize,
+    /// Messages that were on their way when a connection ended: no acknowledgement, and no promise.
+    on_their_way: u64,
+}
+
+/// How clients came back that had lost their connection, and how the others fared.
+#[derive(Clone, Debug, Serialize)]
+struct Storm {
+    comers: usize,
+    back: usize,
+    /// Of the clients that were in already, how many lost their connection.
+    disconnected: usize,
+    /// From the loss to being back, in seconds: half of them, nearly all, the last.
+    p50: f64,
+    p99: f64,
+    last: f64,
+    connections: u64,
+    setbacks: BTreeMap<String, u64>,
+    /// Of the deliveries to those who were in already, in microseconds: before, and while the others came back.
+    calm_p99_us: f64,
+    p99_us: f64,
+}
+
 /// How long the parts of a run took.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Times {
@@ -82,7 +117,7 @@ fn per_second(count: u64, seconds: f64) -> f64 {
 }
 
 impl Report {
-    pub(super) fn new(options: &Options, tally: &Tally, times: Times) -> Self {
+    pub(super) fn new(options: &Options, tally: &Tally, storm: Option<&Outcome>, times: Times) -> Self {
         let (seconds, connecting) = (times.running.as_secs_f64(), times.connecting.as_secs_f64());
         let quantile = |share| tally.latency.quantile(share) as f64 / 1000.0;
         Self {
@@ -120,16 +155,37 @@ impl Report {
             generator_cpu_seconds: times.cpu.as_secs_f64(),
             errors: tally.errors.values().sum(),
             error_kinds: tally.errors.clone(),
+            drain: matches!(options.plan, Plan::UntilDrained(_)).then(|| Drain {
+                told: tally.told,
+                let_go: tally.let_go,
+                disconnected: tally.disconnected,
+                on_their_way: tally.unanswered_now(),
+            }),
+            storm: storm.map(|storm| Storm {
+                comers: storm.comers,
+                back: storm.back,
+                disconnected: tally.disconnected,
+                p50: storm.times.quantile(0.5) as f64 / 1e9,
+                p99: storm.times.quantile(0.99) as f64 / 1e9,
+                last: storm.times.max() as f64 / 1e9,
+                connections: storm.connections,
+                setbacks: storm.setbacks.clone(),
+                calm_p99_us: storm.calm.quantile(0.99) as f64 / 1000.0,
+                p99_us: storm.stormy.quantile(0.99) as f64 / 1000.0,
+            }),
             steps: tally.latency.steps(),
         }
     }
 
     /// Whether each message that the server took came to each client of its room, once and in order, and nothing else
-    /// came; and whether, of messages that were sent, any came at all.
+    /// came; and whether, of messages that were sent, any came at all. Whoever was sent away must have been told before,
+    /// and whoever lost the connection must be back, with nobody else out.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         let wrong = self.lost + self.duplicated + self.reordered + self.strayed + self.unacknowledged;
-        wrong == 0 && (self.sent == 0 || self.deliveries > 0)
+        let is_drained = self.drain.is_none_or(|drain| drain.told == self.clients && drain.let_go == self.clients);
+        let is_calm = self.storm.as_ref().is_none_or(|storm| storm.back == storm.comers && storm.disconnected == 0);
+        wrong == 0 && (self.sent == 0 || self.deliveries > 0) && is_drained && is_calm
     }
 
     /// One JSON object on one line.
@@ -194,6 +250,19 @@ impl Report {
         for (kind, amount) in &self.error_kinds {
             writeln!(text, "  error       {:>13}  {kind}", count(*amount))?;
         }
+        if let Some(Drain { told, let_go, disconnected, on_their_way }) = self.drain {
+            writeln!(
+                text,
+                "\n  sent away   {:>13}  of whom {} were told before",
+                count(let_go as u64),
+                count(told as u64)
+            )?;
+            writeln!(text, "  unanswered  {:>13}  on their way when a connection ended", count(on_their_way))?;
+            writeln!(text, "  cut off     {:>13}  without a word", count(disconnected as u64))?;
+        }
+        if let Some(storm) = &self.storm {
+            storm.write_text(text)?;
+        }
         if self.deliveries > 0 {
             let [p50, p90, p99, p999, max] =
                 [latency.p50, latency.p90, latency.p99, latency.p999, latency.max].map(|us| time((us * 1000.0) as u64));
@@ -206,6 +275,24 @@ impl Report {
             writeln!(text, "  {:>8} – {:<8}{percent:>6.2} %  {bar}", time(*from), time(*to))?;
         }
         Ok(())
+    }
+}
+
+impl Storm {
+    fn write_text(&self, text: &mut String) -> std::fmt::Result {
+        let Self { comers, back, disconnected, p50, p99, last, connections, .. } = self;
+        writeln!(text, "\n  lost their connection at once {:>8}", count(*comers as u64))?;
+        writeln!(text, "  came back                     {:>8}  by {connections} connections", count(*back as u64))?;
+        writeln!(
+            text,
+            "  after                         {p50:>8.2} s for half, {p99:.2} s for 99 %, {last:.2} s for all"
+        )?;
+        for (kind, amount) in &self.setbacks {
+            writeln!(text, "  setback                       {:>8}  {kind}", count(*amount))?;
+        }
+        writeln!(text, "  disconnected of the others    {:>8}", count(*disconnected as u64))?;
+        let [calm, stormy] = [self.calm_p99_us, self.p99_us].map(|us| time((us * 1000.0) as u64));
+        writeln!(text, "  their p99 latency             {stormy:>8}  ({calm} before)")
     }
 }
 
@@ -255,7 +342,7 @@ mod tests {
         change(&mut tally);
         let times =
             Times { running: Duration::from_secs(2), connecting: Duration::from_millis(500), ..Times::default() };
-        Report::new(&options(2), &tally, times)
+        Report::new(&options(2), &tally, None, times)
     }
 
     #[test]
@@ -273,6 +360,30 @@ mod tests {
         ];
         for wrong in wrongs {
             assert!(!report(wrong).is_clean());
+        }
+    }
+
+    #[test]
+    fn who_is_sent_away_untold_or_does_not_come_back_is_no_clean_result() {
+        let drained = |told, let_go| Drain { told, let_go, disconnected: 0, on_their_way: 5 };
+        for (drain, clean) in [(drained(2, 2), true), (drained(1, 2), false), (drained(2, 1), false)] {
+            assert_eq!(Report { drain: Some(drain), ..report(|_| {}) }.is_clean(), clean, "{drain:?}");
+        }
+        for (back, disconnected, clean) in [(9, 0, true), (8, 0, false), (9, 1, false)] {
+            let mut tally = Tally::default();
+            (tally.sent, tally.deliveries, tally.disconnected) = (1, 1, disconnected);
+            let outcome = Outcome {
+                comers: 9,
+                back,
+                times: Default::default(),
+                connections: 9,
+                setbacks: BTreeMap::from([("HTTP status 503".to_owned(), 4)]),
+                calm: Default::default(),
+                stormy: Default::default(),
+            };
+            let report = Report::new(&options(2), &tally, Some(&outcome), Times::default());
+            assert_eq!(report.is_clean(), clean, "{back} back, {disconnected} out");
+            assert!(report.text().contains("4  HTTP status 503"), "{}", report.text());
         }
     }
 

@@ -23,6 +23,10 @@ pub(super) struct Script {
     pub(super) authority: String,
     /// Whether each message asks for an acknowledgement.
     pub(super) durable: bool,
+    /// Whether messages are sent at a rate, and not when one has come back.
+    pub(super) is_paced: bool,
+    /// Whether clients beyond those that take part come back, and do not stall.
+    has_comers: bool,
     clients: usize,
     rooms: usize,
     senders: usize,
@@ -48,6 +52,8 @@ impl Script {
             transport: options.transport,
             authority: options.target.authority(),
             durable: options.durable,
+            is_paced: options.rate > 0,
+            has_comers: options.comers() > 0,
             clients: options.clients,
             rooms: options.rooms,
             senders: options.senders,
@@ -57,9 +63,21 @@ impl Script {
         }
     }
 
-    /// The room of a client. Clients beyond those that take part are the stalled ones, all in the first room.
+    /// The room of a client. Clients beyond those that take part are stalled ones, all in the first room, or come back,
+    /// each to a room of its own in which nobody sends.
     pub(super) fn room(&self, client: usize) -> usize {
-        if client < self.clients { client % self.rooms } else { 0 }
+        if client < self.clients {
+            client % self.rooms
+        } else if self.has_comers {
+            self.clients + client
+        } else {
+            0
+        }
+    }
+
+    /// Whether a client is one of those that lose their connection.
+    pub(super) fn is_comer(&self, client: usize) -> bool {
+        self.has_comers && client >= self.clients
     }
 
     /// How many clients of the room count what they receive.
@@ -154,6 +172,9 @@ fn number(text: &[u8], end: u8) -> Option<(u64, &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::options::Plan;
     use super::super::options::tests::options;
     use super::*;
 
@@ -173,6 +194,12 @@ mod tests {
             (0, 0),
             "a stalled client sits in the first room and is silent"
         );
+        let plan = Plan::Storm { comers: 2, calm: Duration::ZERO };
+        let script = Script::new(&Options { rooms: 4, senders: 6, in_flight: 5, plan, ..options(10) });
+        assert_eq!([9, 10, 11].map(|client| script.is_comer(client)), [false, true, true]);
+        let rooms = [10, 11].map(|client| script.room(client));
+        assert!(rooms[0] != rooms[1] && rooms.iter().all(|room| *room >= 10), "{rooms:?}");
+        assert_eq!((script.senders(rooms[0]).count(), script.in_flight(10)), (0, 0));
     }
 
     #[test]

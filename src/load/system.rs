@@ -35,7 +35,7 @@ pub(super) fn raise_descriptor_limit(options: &Options) -> Result<(), LoadError>
         Transport::WebSocket => 1,
         Transport::Polling => 2,
     };
-    let clients = options.clients.saturating_add(options.stalled) as u64;
+    let clients = options.clients.saturating_add(options.stalled).saturating_add(options.comers()) as u64;
     let needed = clients.saturating_mul(each).saturating_add(SPARE_DESCRIPTORS);
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_none_or(|current| current >= needed) {

@@ -20,6 +20,15 @@ pub(super) struct Tally {
     pub(super) is_sending: bool,
     /// Clients that are in their rooms, ever.
     pub(super) joined: usize,
+    /// Clients that have come, or come back, and that nobody has asked for yet; only of those that may lose their connection.
+    pub(super) arrived: Vec<usize>,
+    /// Clients that were told that the server goes away, and of these those that it has let go.
+    pub(super) told: usize,
+    pub(super) let_go: usize,
+    /// Clients that lost their connection without having been asked to.
+    pub(super) disconnected: usize,
+    /// A line for each acknowledged message, until somebody writes it down; `None` when nobody does.
+    pub(super) journal: Option<Vec<u8>>,
     /// Messages sent.
     pub(super) sent: u64,
     /// Messages received, each counted once per receiver.
@@ -125,6 +134,11 @@ impl Tally {
     pub(super) fn fail(&mut self, what: &str) {
         let known = self.errors.contains_key(what) || self.errors.len() < MAX_KINDS;
         *self.errors.entry(if known { what } else { "other" }.to_owned()).or_default() += 1;
+    }
+
+    /// How many messages wait for their acknowledgement.
+    pub(super) fn unanswered_now(&self) -> u64 {
+        self.answers_due
     }
 
     /// Whether every message has reached everybody and been answered.

@@ -128,7 +128,7 @@ async fn engine<A: Application>(
         Some(sid) => Caller::Known(sid),
         None if core.shared().phase.is_draining() => {
             core.shared().metrics.handshakes_refused.increment("draining");
-            return Ok(come_back("The server is stopping"));
+            return Ok(come_back(STOPPING));
         }
         None if !core.shared().settings.gate.is_ready() => {
             core.shared().metrics.handshakes_refused.increment("starting");
@@ -151,7 +151,7 @@ async fn engine<A: Application>(
             let authorization = authorization(request.headers());
             let standing = standing(core.shared(), &request);
             let handshake = Handshake { sid, dialect, is_echo, authorization, standing, newcomer };
-            let mut response = polling::begin(&core, handshake)?;
+            let Some(mut response) = polling::begin(&core, handshake) else { return Ok(come_back(STOPPING)) };
             // A page that may not read the answer is not to leave a cookie behind either.
             let name = core.shared().settings.edge.cookie_name.as_ref().filter(|_| is_allowed);
             cookie::set(response.headers_mut(), name, sid, client.is_secure);
@@ -292,6 +292,8 @@ fn too_many() -> Response {
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
+
+const STOPPING: &str = "The server is stopping";
 
 /// Not now, but soon: this server, or the one that takes its place when it is stopping.
 fn come_back(why: &'static str) -> Response {

@@ -62,7 +62,7 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Accepts until told to stop.
+/// Accepts until told to stop. Connections that are there then finish the answer they are at, and end.
 pub(crate) async fn accept<A: Application>(
     core: Core<A>,
     listener: std::net::TcpListener,
@@ -83,7 +83,7 @@ pub(crate) async fn accept<A: Application>(
                     tracing::info!("connections are accepted again");
                 }
                 core.shared().metrics.accepted.increment();
-                serve(&core, stream, address);
+                serve(&core, stream, address, stop.clone());
             }
             // A client that left before it was accepted; the next one may be there.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -100,7 +100,7 @@ pub(crate) async fn accept<A: Application>(
     }
 }
 
-fn serve<A: Application>(core: &Core<A>, stream: TcpStream, address: SocketAddr) {
+fn serve<A: Application>(core: &Core<A>, stream: TcpStream, address: SocketAddr, mut stop: watch::Receiver<bool>) {
     let Some(peer) = Peer::admit(core.shared(), address.ip()) else {
         core.shared().metrics.http_refused.increment("address");
         tracing::debug!(address = %address.ip(), "too many connections of one address");
@@ -110,6 +110,7 @@ fn serve<A: Application>(core: &Core<A>, stream: TcpStream, address: SocketAddr)
     let _ = stream.set_nodelay(true);
     let core = core.clone();
     tokio::task::spawn_local(async move {
+        let _open = core.shared().metrics.connections.hold();
         let times = core.shared().settings.http;
         let service = service_fn(|request| http::answer(core.clone(), peer.clone(), request));
         let connection = hyper::server::conn::http1::Builder::new()
@@ -118,7 +119,15 @@ fn serve<A: Application>(core: &Core<A>, stream: TcpStream, address: SocketAddr)
             .max_buf_size(MAX_HTTP_HEADER_BYTES)
             .serve_connection(TokioIo::new(Patience::new(stream, times.answer)), service)
             .with_upgrades();
-        if let Err(error) = connection.await {
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            _ = stop.wait_for(|stop| *stop) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
             if let Some(reason) = refusal(&error) {
                 core.shared().metrics.http_refused.increment(reason);
             }

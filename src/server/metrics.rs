@@ -30,6 +30,22 @@ impl Counter {
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// One more, until what is returned is dropped.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        self.increment();
+        Held(self)
+    }
+}
+
+/// Something that is counted for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Held<'c>(&'c Counter);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.decrement();
+    }
 }
 
 /// Numbers by label. Those that are known beforehand are there from the start, so that an alert has something to watch.
@@ -56,6 +72,8 @@ impl Tally {
 /// What is counted. `page` has a sentence for each.
 #[derive(Debug)]
 pub(crate) struct Metrics {
+    /// TCP connections that somebody of ours still reads or writes.
+    pub(crate) connections: Counter,
     /// Engine.IO sessions that exist now.
     pub(crate) sessions: Counter,
     /// Socket.IO sockets that are connected now.
@@ -100,8 +118,10 @@ impl Default for Metrics {
             CloseReason::Overlap,
             CloseReason::RequestAborted,
         ];
-        let closed_by_us = ["connect_timeout", "panic", "rate_limited", "slow_consumer", "token_expired"];
+        let closed_by_us =
+            ["connect_timeout", "panic", "rate_limited", "slow_consumer", "token_expired", "token_revoked"];
         Self {
+            connections: Counter::default(),
             sessions: Counter::default(),
             sockets: Counter::default(),
             accepted: Counter::default(),

@@ -16,8 +16,12 @@ use crate::ids::{ConnectionKey, NamespaceId, SessionId};
 use crate::socketio;
 
 impl<A: Application> State<A> {
-    /// A new session, on this core.
+    /// A new session, on this core. `None` for one that was on its way when the server began to stop: it would not be
+    /// told so any more.
     pub(crate) fn open(&mut self, handshake: Handshake, transport: Transport, now: Now) -> Option<ConnectionKey> {
+        if self.shared.phase.is_draining() {
+            return None;
+        }
         let settings = &self.shared.settings;
         let Handshake { sid, dialect, is_echo, authorization, standing, newcomer } = handshake;
         let revision = dialect.revision();

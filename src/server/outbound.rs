@@ -8,7 +8,7 @@ use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::connections::{Connections, NORMAL_CLOSE, WebSocket, Wire};
+use super::connections::{Connections, NORMAL_CLOSE, Upper, WebSocket, Wire};
 use super::core::State;
 use super::mailbox::{Answer, Frames, Mail};
 use super::metrics::Metrics;
@@ -280,17 +280,23 @@ impl<A: Application> State<A> {
         }
     }
 
-    /// Tells every client to come back later, each at a time of its own.
+    /// Tells every client to come back later, each at a time of its own; the cores' times lie between each other's. Who
+    /// is not in yet could only be let in to be sent away, and is sent away now.
     pub(crate) fn drain_clients(&mut self, now: Now) {
         let parser = self.shared.settings.parser;
+        let cores = u64::try_from(self.shared.settings.cores).unwrap_or(1).max(1);
         let keys = self.connections.keys();
         let count = u64::try_from(keys.len()).unwrap_or(u64::MAX).max(1);
-        for (position, key) in (0..).zip(keys) {
-            let reconnect_in = 500 + RECONNECT_WITHIN_MS * position / count;
+        for (position, key) in (0_u64..).zip(keys) {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            let place = position.saturating_mul(cores).saturating_add(self.id.0.into());
+            let reconnect_in = 500 + RECONNECT_WITHIN_MS.saturating_mul(place) / count.saturating_mul(cores);
             let event = event::server_draining(reconnect_in);
-            if self.connections.get_mut(key).is_some_and(|connection| connection.is_in(NamespaceId(0))) {
+            if connection.is_in(NamespaceId(0)) {
                 // Nobody comes back to this process: an offset would be of no use.
                 self.send(key, &event_frames(parser, "/", &event, None, false, None), now);
+            } else if matches!(connection.upper, Upper::SocketIo(_)) {
+                self.close_session(key, now);
             }
         }
     }
@@ -298,14 +304,18 @@ impl<A: Application> State<A> {
     /// Ends every session; what is queued still goes out.
     pub(crate) fn close_all(&mut self, now: Now) {
         for key in self.connections.keys() {
-            self.contain(key, now, |state| {
-                if let Some(connection) = state.connections.get_mut(key) {
-                    connection.session.close("server_shutdown", now.instant);
-                }
-                state.settle(key, now);
-                state.mark_dirty(key);
-            });
+            self.close_session(key, now);
         }
+    }
+
+    fn close_session(&mut self, key: ConnectionKey, now: Now) {
+        self.contain(key, now, |state| {
+            if let Some(connection) = state.connections.get_mut(key) {
+                connection.session.close("server_shutdown", now.instant);
+            }
+            state.settle(key, now);
+            state.mark_dirty(key);
+        });
     }
 }
 

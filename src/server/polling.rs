@@ -43,15 +43,15 @@ pub(crate) fn new_session_id(core: CoreId) -> Result<SessionId, HandshakeError> 
     Ok(SessionId::new(random, core))
 }
 
-/// The handshake: a new session, and its open packet.
-pub(crate) fn begin<A: Application>(core: &Core<A>, handshake: Handshake) -> Result<Response, HandshakeError> {
+/// The handshake: a new session, and its open packet. `None` when there may be no new session.
+pub(crate) fn begin<A: Application>(core: &Core<A>, handshake: Handshake) -> Option<Response> {
     let (sid, revision) = (handshake.sid, handshake.dialect.revision());
     let open = core.with(|state, now| {
         let key = state.open(handshake, Transport::Polling, now)?;
         state.welcome(key, now);
         Some(state.open_packet(sid, Transport::Polling))
     });
-    open.map(|open| payload(Body::of(revision, &open))).ok_or(HandshakeError::BadRequest)
+    open.map(|open| payload(Body::of(revision, &open)))
 }
 
 /// Whether a session exists, on whichever core its id names, and speaks the request's revision.

@@ -45,6 +45,9 @@ use crate::store::{News, StoreError, StoreSettings, Writer};
 /// The part of the drain timeout in which the store may finish; the rest is for its answers to reach the clients.
 const STORES_SHARE: f64 = 0.7;
 
+/// The part of the drain timeout after which nothing is waited for any more: the process still has to end within it.
+const WAITING_SHARE: f64 = 0.95;
+
 /// How long a closed session waits for the poll that takes its last packets.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -162,9 +165,9 @@ impl Server {
     }
 
     /// Lets go in order: no new sessions, the clients are told, what the store has is stored and answered, the
-    /// sessions are closed. Gives up waiting for slow clients at the drain timeout.
+    /// sessions are closed. Gives up waiting for slow clients in time for the drain timeout.
     pub async fn stop(self) {
-        let deadline = Instant::now() + self.shared.settings.drain_timeout;
+        let deadline = Instant::now() + self.shared.settings.drain_timeout.mul_f64(WAITING_SHARE);
         shutdown::tell_clients(&self.shared);
         if let Some(writer) = self.writer {
             let flushed_by = Instant::now() + self.shared.settings.drain_timeout.mul_f64(STORES_SHARE);
@@ -178,6 +181,7 @@ impl Server {
         // Polling clients come for their last packets over connections of their own, so accepting ends last.
         let left = shutdown::close_clients(&self.shared, deadline).await;
         self.stop.send_replace(true);
+        shutdown::see_off(&self.shared, deadline).await;
         if left > 0 {
             tracing::warn!(sessions = left, "sessions were cut off at the drain timeout");
         }

@@ -1,13 +1,15 @@
 //! The three ages of a server, and the way from one to the next.
 //!
 //! Owns the order in which a stopping server lets go: refuse new work, tell the clients, let the store finish and its
-//! answers go out, close what is left.
+//! answers go out, close what is left, stop listening, and let the last bytes leave.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use super::core::Shared;
 use super::mailbox::Mail;
+use super::metrics::Counter;
+use super::websocket;
 
 /// Where in its life the server is; read by `/readyz`.
 #[derive(Debug, Default)]
@@ -53,8 +55,22 @@ pub(crate) fn tell_clients(shared: &Shared) {
 /// answered what it had. Says how many clients were still there at the deadline.
 pub(crate) async fn close_clients(shared: &Shared, deadline: Instant) -> u64 {
     shared.post.all().for_each(|(_, mailbox)| mailbox.post(Mail::CloseAll));
-    while shared.metrics.sessions.get() > 0 && Instant::now() < deadline {
+    gone(&shared.metrics.sessions, deadline).await
+}
+
+/// Waits until the connections have ended, at most until `deadline`: a session is over when its last packets are handed
+/// to its connection, which still has to write them, and a process that ends with unread bytes resets what it has
+/// written. Called when nobody listens any more. A client that does not hang up is not waited for longer than anywhere
+/// else.
+pub(crate) async fn see_off(shared: &Shared, deadline: Instant) {
+    let patience = Instant::now() + websocket::LINGER + LOOK_EVERY;
+    gone(&shared.metrics.connections, deadline.min(patience)).await;
+}
+
+/// Waits until a count is 0, and says what it is.
+async fn gone(count: &Counter, deadline: Instant) -> u64 {
+    while count.get() > 0 && Instant::now() < deadline {
         tokio::time::sleep(LOOK_EVERY).await;
     }
-    shared.metrics.sessions.get()
+    count.get()
 }

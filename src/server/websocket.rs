@@ -26,7 +26,7 @@ use crate::engineio::session::Transport;
 use crate::ids::SessionId;
 
 /// How long a closed connection is still read, so that its last words are not lost to a reset.
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// An upgraded stream and what had been read of it before it was known to be a WebSocket.
 pub(crate) struct Upgraded {
@@ -120,6 +120,7 @@ async fn drive<A: Application>(
     mut read_ahead: Bytes,
     pass: AddressPass,
 ) {
+    let _open = core.shared().metrics.connections.hold();
     if !read_ahead.is_empty() {
         let mut early = Vec::from(std::mem::take(&mut read_ahead));
         core.with(|state, now| state.handle_input(wire, &mut early, now));

@@ -20,7 +20,7 @@ use alt_ws::server::{Gate, Server, ServerError};
 use alt_ws::socketio::Parser;
 use alt_ws::store::{StoreKind, StoreSettings};
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// Longer than anything here takes, so that a test that would wait for ever fails instead.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

@@ -194,7 +194,8 @@ impl Raw {
 pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = match payload.len() {
         length @ 0..126 => vec![first, 0x80 | length as u8],
-        length => [&[first, 0x80 | 126][..], &u16::try_from(length).unwrap().to_be_bytes()].concat(),
+        length @ 126..65_536 => [&[first, 0x80 | 126][..], &(length as u16).to_be_bytes()].concat(),
+        length => [&[first, 0x80 | 127][..], &(length as u64).to_be_bytes()].concat(),
     };
     frame.extend_from_slice(&[0; 4]);
     frame.extend_from_slice(payload);

@@ -54,6 +54,10 @@ impl World {
             Effect::Watch(room) => assert!(self.watched.insert(room), "watched twice"),
             Effect::Unwatch(room) => assert!(self.watched.remove(&room), "not watched"),
             Effect::Store(record) => self.ask(record, cause),
+            Effect::Verify { socket, ack, token } => {
+                self.hearer(socket, cause);
+                self.verify(socket, ack, token.reveal(), cause);
+            }
             Effect::Presence { user, socket, change, .. } => self.presence(&user, socket, &change, cause),
             Effect::Restored { socket, is_certain } => {
                 let visit = self.hearer(socket, cause);

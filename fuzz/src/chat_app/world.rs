@@ -1,17 +1,17 @@
 //! The things that can happen, and what holds after each of them.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alt_ws_pure::auth::Claims;
+use alt_ws_pure::auth::revocations::{Revocation, Revocations, Subject};
+use alt_ws_pure::auth::{AuthError, Claims};
 use alt_ws_pure::chat::app::{Chat, Settings};
 use alt_ws_pure::chat::application::{Application as _, ConnectRequest, Departure, Now};
 use alt_ws_pure::chat::command::Limits;
 use alt_ws_pure::chat::effect::{Committed, Origin, Outcome, Refusal};
 use alt_ws_pure::chat::event::Online;
 use alt_ws_pure::chat::limit::Rates;
-use alt_ws_pure::ids::{CoreId, RoomId, Timestamp, UserId};
+use alt_ws_pure::ids::{CoreId, RoomId, SocketKey, Timestamp, UserId};
 use alt_ws_pure::socketio::{AckId, Args, Event};
 
 use super::Script;
@@ -97,7 +97,11 @@ impl World {
             b'T' => self.say_to(script, "typing:stop", "", true),
             b'd' => self.say_to(script, "message:read", ",\"messageId\":\"010101010101010101010101\"", true),
             b'e' => self.say_to(script, "message:send", "", true),
-            b'u' => self.say_to(script, "auth:refresh", "", true),
+            b'u' => {
+                let whose = ["ada", "bob", "eve", "", "none"][script.choose(5)];
+                self.say_to(script, "auth:refresh", &format!(",\"token\":\"{whose}\""), true);
+            }
+            b'U' => self.revoke(&self.user(script)),
             b'p' => self.say_to(script, "presence:update", ",\"status\":\"busy\"", true),
             // The store: which of what it was asked.
             b'k' => self.answer(script.choose(10), |store, asked| store.answer(asked, false)),
@@ -146,7 +150,7 @@ impl World {
 
     fn claims(&self, user: &UserId, life: Option<Duration>) -> Claims {
         let expires_at = life.map(|life| self.now().wall.0 / 1000 + life.as_secs());
-        Claims { user: user.clone(), username: Arc::from(user.as_str()), expires_at }
+        Claims { expires_at, ..Claims::new(user.clone(), user.as_str().into()) }
     }
 
     fn connect(&mut self, place: usize, user: &UserId, life: Option<Duration>) {
@@ -271,6 +275,26 @@ impl World {
         let (now, mut out) = (self.now(), Vec::new());
         self.chat.removed(room, user, now, &mut out);
         self.perform(out, &Cause::Removed(user.clone()));
+    }
+
+    /// What the server says of a token: here it is a user's name, and good if there is that user.
+    pub(super) fn verify(&mut self, socket: SocketKey, ack: Option<AckId>, token: &str, cause: &Cause) {
+        let user = self.users.iter().find(|user| user.as_str() == token);
+        let verdict = user.map(|user| self.claims(user, Some(TOKEN_LIFE))).ok_or(AuthError::Invalid("nobody's"));
+        let (now, mut out) = (self.now(), Vec::new());
+        self.chat.verified(socket, ack, verdict, now, &mut out);
+        self.perform(out, cause);
+    }
+
+    /// All tokens of a user are revoked, none of which says when it was made: nobody with one of them stays.
+    fn revoke(&mut self, user: &UserId) {
+        let subject = Subject::from_parts("user", user.as_str()).expect("a user");
+        let list: Revocations = [Revocation { subject, at: self.now().wall, until: None }].into_iter().collect();
+        let (now, mut out) = (self.now(), Vec::new());
+        self.chat.revoked(&list, now, &mut out);
+        self.perform(out, &Cause::Removed(user.clone()));
+        self.follow_up();
+        assert!(self.people.visits.iter().all(|visit| visit.user != *user || !visit.is_there()), "{user} stays");
     }
 
     fn pass(&mut self, time: Duration) {

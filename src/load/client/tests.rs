@@ -107,6 +107,38 @@ fn a_websocket_client_connects_joins_and_answers_pings_however_the_bytes_are_spl
 }
 
 #[test]
+fn at_a_rate_a_client_sends_when_it_is_asked_to_and_keeps_a_journal() {
+    let mut world = World::new(0, &Options { durable: true, rate: 9, ..options(1) }, usize::MAX);
+    world.client.say(&world.script, &mut world.tally);
+    assert_eq!(world.tally.sent, 0, "it is not in its room yet");
+    let mut world = World::joined(0, &Options { durable: true, rate: 9, ..options(1) }, usize::MAX);
+    world.tally.journal = Some(Vec::new());
+    for _ in 0..3 {
+        world.client.say(&world.script, &mut world.tally);
+    }
+    assert_eq!(world.said().len(), 3);
+    world.text("432[{\"ok\":true,\"messageId\":\"65b0\",\"timestamp\":\"x\",\"seq\":7}]").unwrap();
+    world.text("431[{\"ok\":false,\"error\":{\"code\":\"busy\",\"retryAfter\":5}}]").unwrap();
+    world.message(0, 1);
+    assert_eq!(world.said(), [""; 0], "neither an answer nor a return leads to the next");
+    assert_eq!(world.tally.journal.as_deref(), Some(&b"bench-0 7 65b0 0.1.\n"[..]));
+    assert!(world.tally.paused.is_empty() && world.tally.refused == 1 && world.tally.unanswered_now() == 1);
+}
+
+#[test]
+fn a_client_that_is_told_that_the_server_goes_away_counts_once_and_is_answered_until_the_end() {
+    let mut world = World::joined(0, &Options { durable: true, rate: 1, ..options(1) }, usize::MAX);
+    world.client.say(&world.script, &mut world.tally);
+    for _ in 0..2 {
+        world.text("42[\"server:draining\",{\"reconnectIn\":500}]").unwrap();
+    }
+    assert!(world.client.is_told() && world.tally.told == 1);
+    world.text("431[{\"ok\":true,\"seq\":1}]").unwrap();
+    assert_eq!(world.tally.acked, 1);
+    assert_eq!(world.feed(Channel::Main, &from_server(0x88, b"\x03\xe8")), Err(Failure::ClosedWith(1000)));
+}
+
+#[test]
 fn a_polling_client_asks_posts_one_at_a_time_and_asks_again() {
     for piece in [1, 5, usize::MAX] {
         let options = Options { transport: Transport::Polling, ..options(1) };
