@@ -30,3 +30,18 @@ if "$deny" --locked fetch db >/dev/null 2>&1; then
 else
   echo "note: the advisory database could not be fetched; tests/dependencies.rs has the floors that are known" >&2
 fi
+
+# The unit tests of the pure parsers, without those that feed megabytes or thousands of random inputs: Miri takes a hundred
+# times as long as the processor. The parsers have no unsafe code; what is looked at is what they use.
+modules=(engineio::packet engineio::payload socketio::ack socketio::connection socketio::decode socketio::encode
+  socketio::error socketio::event socketio::json)
+long=(any_ random a_payload_is_exactly hostile lengths_are_counted megabyte names_are_bounded no_beginning no_bytes_make no_text_makes
+  s10_ack_ids s11_s12_what s13_s14_odd s8_reserved walking_half what_is_written)
+if cargo +nightly miri --version >/dev/null 2>&1 ||
+  rustup component add --toolchain nightly miri rust-src >/dev/null 2>&1; then
+  MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=$target/miri cargo +nightly miri test --locked --quiet \
+    --manifest-path fuzz/Cargo.toml -p alt_ws_pure --lib -- "${modules[@]}" "${long[@]/#/--skip=}"
+else
+  echo "missing: Miri (rustup toolchain install nightly --component miri,rust-src)" >&2
+  exit 1
+fi
