@@ -18,7 +18,7 @@
 //!    store::writer ─ lane thread    │         one group commit, one seq per conversation:
 //!                       │           │         store::memory, store::sqlite, or store::split for databases
 //!                       │ Outcome   │
-//!        server::run::deliver       │         message:new, encoded and framed once
+//!        server::delivery           │         message:new, encoded and framed once
 //!                       │ Mail      ▼
 //!                    server::mailbox ──► the cores that server::directory names
 //!                                          │  chat::rooms       the core's own members

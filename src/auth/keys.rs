@@ -186,7 +186,8 @@ impl Keys {
         match (&self.keys, kid) {
             (Choice::One(key), _) => Some(key),
             (Choice::Set(keys), Some(kid)) => {
-                keys.iter().find(|(id, _)| id.as_deref().is_some_and(|id| kid.as_str() == Some(id))).map(|(_, key)| key)
+                let kid = kid.as_str()?;
+                keys.iter().find(|(id, _)| id.as_deref() == Some(kid)).map(|(_, key)| key)
             }
             (Choice::Set(keys), None) => match keys.as_slice() {
                 [(_, key)] => Some(key),

@@ -101,9 +101,7 @@ impl Gate {
             (None, None) => Err(AuthError::Required),
         }
     }
-}
 
-impl Gate {
     /// Reads the claims of a token that somebody brings who is in already.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ mod containment;
 mod cookie;
 mod core;
 mod cors;
+mod delivery;
 pub mod directory;
 mod forwarded;
 mod gate;

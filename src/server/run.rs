@@ -10,37 +10,33 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use super::admission::Limit;
 use super::bundle::Bundle;
 use super::core::{Core, Shared, now};
+use super::delivery::Delivery;
 use super::directory::Directory;
 use super::gate::{Gate, Guests};
 use super::key_file::{self, Follower};
 use super::listener;
-use super::mailbox::{self, Letters, Mail, Post};
+use super::mailbox::{self, Letters, Post};
 use super::metrics::Metrics;
 use super::newcomers::Newcomers;
-use super::outbound::event_frames;
 use super::outbox::Bounds;
 use super::recovery::Registry;
 use super::settings::{Audience, HttpTimes, Playground, Protocol, Recovery, Settings, store_kind};
 use super::shutdown::{self, Phase};
-use crate::auth::revocations::Revocations;
 use crate::chat::app::{self, Chat};
 use crate::chat::application::Application;
 use crate::chat::command::Limits;
-use crate::chat::effect::{Committed, Outcome};
-use crate::chat::event;
 use crate::chat::limit::Rates;
 use crate::config::{self, Config, Environment, PresenceScope, limits};
 use crate::engineio::session::Timings;
 use crate::ids::CoreId;
 use crate::socketio::Parser;
-use crate::store::{News, StoreError, StoreSettings, Writer};
+use crate::store::{StoreError, StoreSettings, Writer};
 
 /// The part of the drain timeout in which the store may finish; the rest is for its answers to reach the clients.
 const STORES_SHARE: f64 = 0.7;
@@ -108,16 +104,19 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         let writer = match &settings.store {
             Some(store) => {
-                let (parser, post, directory) = (settings.parser, post.clone(), Arc::clone(&directory));
-                let (recovery, metrics) = (recovery.clone(), Arc::clone(&metrics));
                 let revoked = settings.gate.revoked();
                 if let Some(revoked) = revoked.as_ref().filter(|_| store.kind.keeps_revocations()) {
                     revoked.store(None);
                 }
-                let sink = move |news| {
-                    deliver(news, parser, &post, &directory, recovery.as_deref(), revoked.as_deref(), &metrics);
+                let delivery = Delivery {
+                    parser: settings.parser,
+                    post: post.clone(),
+                    directory: Arc::clone(&directory),
+                    recovery: recovery.clone(),
+                    revoked,
+                    metrics: Arc::clone(&metrics),
                 };
-                Some(Writer::start(store.clone(), sink)?)
+                Some(Writer::start(store.clone(), move |news| delivery.deliver(news))?)
             }
             None => None,
         };
@@ -203,78 +202,6 @@ async fn serve<A: Application>(
         }
     });
     core.run(letters).await;
-}
-
-/// What the store did, to whom it concerns: the room's sockets on every core that has some, then whoever asked. All of
-/// it goes through the same mailboxes in the order of the commits, which is what makes that order everybody's.
-fn deliver(
-    news: News,
-    parser: Parser,
-    post: &Post,
-    directory: &Directory,
-    recovery: Option<&Registry>,
-    revoked: Option<&ArcSwapOption<Revocations>>,
-    metrics: &Metrics,
-) {
-    while post.is_congested() {
-        std::thread::sleep(mailbox::PAUSE);
-    }
-    match news {
-        News::Outcomes(outcomes) => {
-            let is_new = |outcome: &&Outcome| matches!(outcome.result, Ok(Committed::Message { duplicate: false, .. }));
-            outcomes.iter().filter(is_new).for_each(|_| metrics.stored.increment());
-            deliver_outcomes(outcomes, parser, post, directory, recovery);
-        }
-        // To every core, after whatever of the time before is in its mailbox: a join, or an arrival anywhere.
-        News::Removed(seats) => {
-            for (room, user) in seats {
-                for (_, mailbox) in post.all() {
-                    mailbox.post(Mail::Removed { room: room.clone(), user: user.clone() });
-                }
-            }
-        }
-        News::Revoked(list) => {
-            let Some(revoked) = revoked else { return };
-            // The gate first, then the cores: who is let in meanwhile was asked about by this list.
-            revoked.store(Some(Arc::clone(&list)));
-            post.all().for_each(|(_, mailbox)| mailbox.post(Mail::Revoked(Arc::clone(&list))));
-        }
-    }
-}
-
-fn deliver_outcomes(
-    outcomes: Vec<Outcome>,
-    parser: Parser,
-    post: &Post,
-    directory: &Directory,
-    recovery: Option<&Registry>,
-) {
-    for outcome in outcomes {
-        let origin = outcome.origin;
-        let news = match &outcome.result {
-            Ok(Committed::Message { message, duplicate: false }) => {
-                Some((&message.room, event::message_new(message), None))
-            }
-            Ok(Committed::Receipt(receipt)) if receipt.changed => {
-                Some((&receipt.room, event::message_status(receipt), Some(origin.socket)))
-            }
-            _ => None,
-        };
-        if let Some((room, event, except)) = news {
-            let frames = event_frames(parser, "/", &event, None, false, recovery.map(Registry::next_offset));
-            for core in directory.watchers(room).iter() {
-                let except = except.filter(|_| core == origin.core);
-                if let Some(mailbox) = post.of(core) {
-                    mailbox.post(Mail::Room { room: room.clone(), frames: frames.clone(), except });
-                }
-            }
-        }
-        if let Some(mailbox) = post.of(origin.core) {
-            let is_fence = matches!(outcome.result, Ok(Committed::Joined(_)));
-            let fence = recovery.filter(|_| is_fence).map(Registry::next_offset);
-            mailbox.post(Mail::Outcome { outcome, fence });
-        }
-    }
 }
 
 /// Runs the chat server until the process is told to stop. Told twice, it does not finish its work.
@@ -379,30 +306,6 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::{RoomId, UserId};
-
-    #[test]
-    fn a6_a_removal_reaches_every_core_also_one_that_has_yet_to_hear_of_a_join() {
-        let (boxes, letters): (Vec<_>, Vec<_>) = (0..2).map(|_| mailbox::mailbox()).unzip();
-        let seat = (RoomId::from_text("r").unwrap(), UserId::from_text("eve").unwrap());
-        deliver(
-            News::Removed(vec![seat]),
-            Parser::Json,
-            &Post::new(boxes),
-            &Directory::default(),
-            None,
-            None,
-            &Metrics::default(),
-        );
-        for mut letters in letters {
-            assert!(matches!(letters.try_next(), Some(Mail::Removed { .. })));
         }
     }
 }

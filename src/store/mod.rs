@@ -10,8 +10,8 @@
 //!
 //! Owns the queue before the store, the group commit, the seq of every conversation, the ids and times of messages,
 //! the files on disk and the tables and documents in the databases. Knows the vocabulary of [`crate::chat::effect`],
-//! [`crate::chat::event`] and [`crate::auth::revocations`] and nothing else of the chat; knows no socket and no transport. The databases' drivers have a
-//! small runtime of their own, and nothing else here is asynchronous.
+//! [`crate::chat::event`] and [`crate::auth::revocations`] and nothing else of the chat; knows no socket and no
+//! transport. The databases' drivers have a small runtime of their own, and nothing else here is asynchronous.
 //!
 //! An [`Outcome`] with [`Committed`](crate::chat::effect::Committed) is handed out only
 //! after the commit: for SQLite that means written and synced, for MongoDB `w: majority, j: true`, for PostgreSQL
