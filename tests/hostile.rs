@@ -13,7 +13,7 @@
 
 #[path = "hostile/corpus.rs"]
 mod corpus;
-#[path = "hostile/program.rs"]
+#[path = "support/program.rs"]
 mod program;
 #[path = "hostile/send.rs"]
 mod send;
@@ -24,11 +24,12 @@ mod support;
 use std::time::{Duration, Instant};
 
 use corpus::Input;
-use program::Program;
+use program::{NO_LIMITS, Program};
 use send::Sent;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::PATIENCE;
 use support::chatter::Chatter;
+use support::raw::http;
 
 /// The files, and how many inputs each has at least.
 const GROUPS: [(&str, usize); 5] =
@@ -88,11 +89,18 @@ fn fits(wanted: &str, came: &str) -> bool {
     }
 }
 
+/// How many sockets the program counts; it must be well.
+async fn connected(program: &Program) -> u64 {
+    let (status, body) = http(program.address, "GET", "/health", "").await;
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str::<Value>(&body).unwrap()["sockets"].as_u64().unwrap()
+}
+
 /// Waits until what the program holds is no more than it was.
 async fn come_back(program: &Program, group: &str, (descriptors, sockets): (usize, u64)) {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let (open, connected) = (program.descriptors(), program.sockets().await);
+        let (open, connected) = (program.descriptors(), connected(program).await);
         if open <= descriptors && connected == sockets {
             return;
         }
@@ -109,7 +117,7 @@ async fn send_all(program: &Program, witness: &mut Witness, time: &str) -> Vec<u
     let mut resident = Vec::new();
     let mut wrong = Vec::new();
     for (group, _) in GROUPS {
-        let before = (program.descriptors(), program.sockets().await);
+        let before = (program.descriptors(), connected(program).await);
         for input in corpus::read(group) {
             let name = format!("{} ({}), {time}", input.id, input.place);
             let mut sent = send(group, program, &input, &format!("room-{time}")).await;
@@ -117,7 +125,7 @@ async fn send_all(program: &Program, witness: &mut Witness, time: &str) -> Vec<u
                 wrong.push(format!("{name}: {} and not {}", sent.verdict, input.verdict));
             }
             witness.is_served(&name).await;
-            program.sockets().await;
+            connected(program).await;
             if input.verdict == "open" && !sent.is_still_open().await {
                 wrong.push(format!("{name}: something came"));
             }
@@ -132,10 +140,10 @@ async fn send_all(program: &Program, witness: &mut Witness, time: &str) -> Vec<u
 
 #[tokio::test]
 async fn every_malformed_input_gets_its_verdict_and_nobody_else_notices() {
-    let program = Program::start();
+    let program = Program::start(&NO_LIMITS);
     let mut witness = Witness::enter(&program).await;
     // The first request of its kind may open what stays open.
-    program.sockets().await;
+    connected(&program).await;
     let first = send_all(&program, &mut witness, "first").await;
     let second = send_all(&program, &mut witness, "second").await;
     let (before, after) = (*first.last().unwrap(), *second.last().unwrap());

@@ -1,60 +1,24 @@
 //! `alt-ws load` against the real server, and against one that cheats.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    dead_code,
+    reason = "a test that cannot go on has failed; of the helpers not all are needed here"
+)]
+
+#[path = "support/program.rs"]
+mod program;
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use program::{NO_LIMITS, Program, SECRET};
+use rustix::process::Signal;
 use serde_json::Value;
-
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
-
-/// The real program, serving on a free port until it is dropped.
-struct Server {
-    process: Child,
-    port: u16,
-    _folder: tempfile::TempDir,
-}
-
-impl Server {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_alt-ws"))
-            .env_clear()
-            .envs([
-                ("JWT_SECRET", SECRET),
-                ("WS_HOST", "127.0.0.1"),
-                ("WS_PORT", "0"),
-                ("STORE", "memory"),
-                ("OPEN_ROOMS", "true"),
-                ("CORES", "2"),
-                ("RATE_LIMIT_EVENTS", "0"),
-                ("RATE_LIMIT_BYTES", "0"),
-                ("MAX_CONNECTIONS_PER_IP", "0"),
-            ])
-            .current_dir(folder.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(process.stdout.take().unwrap()).lines();
-        let address = log.by_ref().map_while(Result::ok).find_map(|line| {
-            let event: Value = serde_json::from_str(&line).ok()?;
-            event["address"].as_str()?.parse::<SocketAddr>().ok()
-        });
-        // Whoever stops reading the log would stop the server at its next line.
-        std::thread::spawn(move || log.for_each(drop));
-        Self { process, port: address.unwrap().port(), _folder: folder }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 /// Runs the generator; its exit code, its JSON and its standard error.
 fn load(port: u16, arguments: &[&str]) -> (Option<i32>, Value, String) {
@@ -82,7 +46,7 @@ fn clean(port: u16, arguments: &[&str]) -> Value {
 
 #[test]
 fn the_server_delivers_every_message_over_each_transport() {
-    let server = Server::start();
+    let server = Program::start(&NO_LIMITS[..3]);
     for (arguments, receivers) in [
         (&["--clients=40", "--rooms=4", "--senders=8", "--in-flight=16"][..], 10),
         (&["--clients=20", "--payload=70000", "--in-flight=2"], 20),
@@ -94,11 +58,12 @@ fn the_server_delivers_every_message_over_each_transport() {
         let payload_is_refused = arguments.contains(&"--payload=70000");
         let arguments = [arguments, &["--seconds=1"]].concat();
         if payload_is_refused {
-            let (code, report, _) = load(server.port, &[&["--secret", SECRET], arguments.as_slice()].concat());
+            let (code, report, _) =
+                load(server.address.port(), &[&["--secret", SECRET], arguments.as_slice()].concat());
             assert!(code == Some(1) && report["lost"] == 0 && report["refused"].as_u64() > Some(0), "{report}");
             continue;
         }
-        let report = clean(server.port, &arguments);
+        let report = clean(server.address.port(), &arguments);
         let (sent, deliveries) = (report["sent"].as_u64().unwrap(), report["deliveries"].as_u64().unwrap());
         assert!(sent > 0 && deliveries == sent * receivers, "{arguments:?}: {report}");
         assert!(
@@ -111,12 +76,14 @@ fn the_server_delivers_every_message_over_each_transport() {
 
 #[test]
 fn clients_connect_and_stay_or_come_and_go() {
-    let server = Server::start();
-    let report = clean(server.port, &["--clients=50", "--connect-only", "--hold=0.1"]);
+    let server = Program::start(&NO_LIMITS[..3]);
+    let report = clean(server.address.port(), &["--clients=50", "--connect-only", "--hold=0.1"]);
     assert_eq!((&report["connect"]["count"], &report["sent"]), (&50.into(), &0.into()), "{report}");
     for transport in ["websocket", "polling"] {
-        let report =
-            clean(server.port, &["--clients=30", "--rooms=3", "--waves=2", &format!("--transport={transport}")]);
+        let report = clean(
+            server.address.port(),
+            &["--clients=30", "--rooms=3", "--waves=2", &format!("--transport={transport}")],
+        );
         let counts = [&report["connect"]["count"], &report["sent"], &report["deliveries"]];
         assert_eq!(counts, [60, 6, 60], "{report}");
     }
@@ -124,9 +91,9 @@ fn clients_connect_and_stay_or_come_and_go() {
 
 #[test]
 fn r3_five_hundred_clients_that_come_back_at_once_are_all_in_within_ten_seconds_and_nobody_else_notices() {
-    let server = Server::start();
+    let server = Program::start(&NO_LIMITS[..3]);
     let crowd = ["--clients=100", "--rooms=20", "--senders=20", "--rate=200", "--seconds=0.5", "--storm=500"];
-    let report = clean(server.port, &crowd);
+    let report = clean(server.address.port(), &crowd);
     let storm = &report["storm"];
     assert_eq!((&storm["back"], &storm["disconnected"]), (&500.into(), &0.into()), "{report}");
     assert!(storm["last"].as_f64() < Some(10.0) && storm["p50"].as_f64() > Some(0.0), "{report}");
@@ -136,10 +103,10 @@ fn r3_five_hundred_clients_that_come_back_at_once_are_all_in_within_ten_seconds_
 }
 
 /// Runs the generator until the server is gone, which gets `signal` once messages flow.
-fn until_gone(signal: &str) -> (Option<i32>, Value) {
-    let server = Server::start();
+fn until_gone(signal: Signal) -> (Option<i32>, Value) {
+    let server = Program::start(&NO_LIMITS[..3]);
     let mut generator = Command::new(env!("CARGO_BIN_EXE_alt-ws"))
-        .args(["load", &format!("http://127.0.0.1:{}", server.port), "--json", "--secret", SECRET])
+        .args(["load", &format!("http://127.0.0.1:{}", server.address.port()), "--json", "--secret", SECRET])
         .args(["--clients=20", "--rooms=4", "--senders=20", "--durable", "--rate=500", "--until-drained"])
         .args(["--seconds=30"])
         .env_clear()
@@ -150,21 +117,21 @@ fn until_gone(signal: &str) -> (Option<i32>, Value) {
         .unwrap();
     let mut phases = BufReader::new(generator.stderr.take().unwrap()).lines().map_while(Result::ok);
     assert!(phases.any(|line| line == "phase running"));
-    Command::new("kill").args([signal, &server.process.id().to_string()]).status().unwrap();
+    server.signal(signal);
     let Output { status, stdout, .. } = generator.wait_with_output().unwrap();
     (status.code(), serde_json::from_slice(&stdout).unwrap())
 }
 
 #[test]
 fn a_server_that_says_goodbye_is_told_from_one_that_is_gone() {
-    let (code, report) = until_gone("-TERM");
+    let (code, report) = until_gone(Signal::TERM);
     assert_eq!(
         (code, &report["drain"]["told"], &report["drain"]["let_go"]),
         (Some(0), &20.into(), &20.into()),
         "{report}"
     );
     assert_eq!(report["drain"]["disconnected"], 0, "{report}");
-    let (code, report) = until_gone("-KILL");
+    let (code, report) = until_gone(Signal::KILL);
     assert_eq!(
         (code, &report["drain"]["told"], &report["drain"]["disconnected"]),
         (Some(1), &0.into(), &20.into()),
@@ -174,9 +141,9 @@ fn a_server_that_says_goodbye_is_told_from_one_that_is_gone() {
 
 #[test]
 fn a_server_that_does_not_let_the_clients_in_is_no_result() {
-    let server = Server::start();
+    let server = Program::start(&NO_LIMITS[..3]);
     for (arguments, words) in [(&[][..], "Authentication required"), (&["--secret=another-secret"], "Invalid token")] {
-        let (code, report, complaint) = load(server.port, arguments);
+        let (code, report, complaint) = load(server.address.port(), arguments);
         assert_eq!((code, &report), (Some(3), &Value::Null), "{complaint}");
         assert!(complaint.contains(words), "{complaint}");
     }

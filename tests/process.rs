@@ -1,93 +1,26 @@
 //! The program as a process: signals, exit codes, and descriptors that run out.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    dead_code,
+    reason = "a test that cannot go on has failed; of the helpers not all are needed here"
+)]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+#[path = "support/program.rs"]
+mod program;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use alt_ws::auth;
 use alt_ws::ids::UserId;
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
-
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+use program::{Program, SECRET};
+use rustix::process::Signal;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// The real program with one core, serving on a free port until it is dropped.
-struct Server {
-    process: Child,
-    address: SocketAddr,
-    /// Its log, line by line.
-    log: Receiver<String>,
-    _folder: tempfile::TempDir,
-}
-
-impl Server {
-    /// `descriptors` is how many the process may have.
-    fn start(descriptors: u32) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut process = Command::new("prlimit")
-            .arg(format!("--nofile={descriptors}:{descriptors}"))
-            .arg(env!("CARGO_BIN_EXE_alt-ws"))
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap())
-            .envs([("JWT_SECRET", SECRET), ("WS_HOST", "127.0.0.1"), ("WS_PORT", "0"), ("STORE", "memory")])
-            .envs([("OPEN_ROOMS", "true"), ("CORES", "1"), ("LOG_LEVEL", "info")])
-            .current_dir(folder.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let (sender, log) = channel();
-        std::thread::spawn(move || lines.for_each(|line| drop(sender.send(line))));
-        let mut server = Self { process, address: ([0; 4], 0).into(), log, _folder: folder };
-        let line = server.until("\"listening\"");
-        let event: Value = serde_json::from_str(&line).unwrap();
-        server.address = event["address"].as_str().unwrap().parse().unwrap();
-        server
-    }
-
-    /// The next line of the log that contains some words.
-    fn until(&self, words: &str) -> String {
-        let late = Instant::now() + PATIENCE;
-        loop {
-            let line = self.log.recv_timeout(late.saturating_duration_since(Instant::now())).unwrap();
-            if line.contains(words) {
-                return line;
-            }
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.process), signal).unwrap();
-    }
-
-    /// Its exit code, once it has ended.
-    fn ends(&mut self) -> (Option<i32>, Duration) {
-        let started = Instant::now();
-        while self.process.try_wait().unwrap().is_none() && started.elapsed() < PATIENCE {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        (self.process.try_wait().unwrap().and_then(|status| status.code()), started.elapsed())
-    }
-
-    fn connect(&self) -> Client {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Client { stream, unread: Vec::new() }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 struct Client {
     stream: TcpStream,
@@ -95,6 +28,12 @@ struct Client {
 }
 
 impl Client {
+    fn connect(program: &Program) -> Self {
+        let stream = TcpStream::connect(program.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { stream, unread: Vec::new() }
+    }
+
     fn write(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
@@ -150,14 +89,14 @@ impl Client {
 
 #[test]
 fn h8_without_descriptors_those_who_are_in_are_served_and_later_others_get_in() {
-    let server = Server::start(48);
-    let mut ann = server.connect();
+    let server = Program::start_with_descriptors(48, &[("CORES", "1")]);
+    let mut ann = Client::connect(&server);
     ann.enter("ann");
-    let mut observer = server.connect();
+    let mut observer = Client::connect(&server);
     observer.get("/livez");
     observer.until("{\"status\":\"ok\"}");
     // The kernel takes them all; the server has no descriptors for so many.
-    let crowd: Vec<_> = (0..64).map(|_| server.connect()).collect();
+    let crowd: Vec<_> = (0..64).map(|_| Client::connect(&server)).collect();
     let complaint = server.until("accepting a connection failed");
     assert!(complaint.contains("WARN"), "{complaint}");
     let late = Instant::now() + PATIENCE;
@@ -174,7 +113,7 @@ fn h8_without_descriptors_those_who_are_in_are_served_and_later_others_get_in() 
         lines.push(server.log.recv_timeout(PATIENCE).unwrap());
     }
     assert!(!lines.iter().any(|line| line.contains("accepting a connection failed")), "said once: {lines:?}");
-    let mut bob = server.connect();
+    let mut bob = Client::connect(&server);
     bob.enter("bob");
     bob.say("421[\"room:join\",{\"roomId\":\"r\"}]");
     ann.until("user:joined");
@@ -183,8 +122,8 @@ fn h8_without_descriptors_those_who_are_in_are_served_and_later_others_get_in() 
 #[test]
 fn the_first_signal_ends_the_process_with_0_once_its_clients_are_gone() {
     for signal in [Signal::TERM, Signal::INT] {
-        let mut server = Server::start(256);
-        server.connect().enter("ann");
+        let mut server = Program::start_with_descriptors(256, &[("CORES", "1")]);
+        Client::connect(&server).enter("ann");
         server.signal(signal);
         assert_eq!(server.ends().0, Some(0));
     }
@@ -193,9 +132,9 @@ fn the_first_signal_ends_the_process_with_0_once_its_clients_are_gone() {
 #[test]
 fn a_second_signal_ends_the_process_at_once_with_1() {
     for (first, second) in [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::INT), (Signal::TERM, Signal::INT)] {
-        let mut server = Server::start(256);
+        let mut server = Program::start_with_descriptors(256, &[("CORES", "1")]);
         // A session whose last packets nobody fetches is waited for.
-        let mut lazy = server.connect();
+        let mut lazy = Client::connect(&server);
         lazy.get("/socket.io/?EIO=4&transport=polling");
         lazy.until("\"sid\"");
         server.signal(first);

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::come_back;
-use crate::program::Program;
+use crate::program::{NO_LIMITS, Program};
 use crate::support::chatter::Chatter;
 use crate::support::raw::{Frame, Polling, Raw, text};
+use crate::{come_back, connected};
 
 /// Readers over each transport.
 const READERS: usize = 200;
@@ -26,11 +26,11 @@ const MOST: usize = 100 * 1024;
 
 #[tokio::test]
 async fn r2_readers_that_stop_reading_cost_little_memory_and_nobody_else_time() {
-    let program = Program::start();
+    let program = Program::start(&NO_LIMITS);
     let address = program.address;
     let mut ann = Chatter::join(address, "ann", "busy").await;
     let mut bob = Chatter::join(address, "bob", "busy").await;
-    let before = (program.descriptors(), program.sockets().await);
+    let before = (program.descriptors(), connected(&program).await);
     let (mut websockets, mut polls) = (Vec::new(), Vec::new());
     for number in 0..READERS {
         let mut raw = Raw::open_narrow(address, 4096).await;
