@@ -4,10 +4,10 @@ use std::path::Path;
 
 use alt_ws::config::{Structure, Variables, structure};
 use alt_ws::ids::{RoomId, UserId};
-use alt_ws::server::settings::postgres_settings;
+use alt_ws::server::settings::{embedded_file, postgres_settings};
 use alt_ws::store::members::Members;
 
-use super::{CliError, complain, print};
+use super::{CliError, complain, existing_store, print};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Action {
@@ -77,16 +77,14 @@ pub(super) fn run(action: &Action, variables: &Variables) -> Result<(), CliError
 }
 
 fn embedded(action: &Action, folder: &Path) -> Result<(Members, String), CliError> {
-    let file = folder.join("alt.db");
-    match action {
-        Action::Add { .. } => std::fs::create_dir_all(folder)
-            .map_err(|error| CliError::Runtime(format!("{} cannot be created: {error}", folder.display())))?,
-        // An empty store made on the way would look like an answer when only the folder is the wrong one.
-        Action::Remove { .. } | Action::List { .. } if !file.exists() => {
-            return Err(CliError::Runtime(format!("there is no store {} yet; is DATA_DIR right?", file.display())));
+    let file = match action {
+        Action::Add { .. } => {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| CliError::Runtime(format!("{} cannot be created: {error}", folder.display())))?;
+            embedded_file(folder)
         }
-        Action::Remove { .. } | Action::List { .. } => {}
-    }
+        Action::Remove { .. } | Action::List { .. } => existing_store(folder)?,
+    };
     let place = format!("the store {}", file.display());
     let members = Members::open(&file).map_err(|error| CliError::Runtime(format!("{place}: {error}")))?;
     Ok((members, place))

@@ -14,10 +14,11 @@ mod serve;
 mod token;
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use alt_ws::config::{ConfigError, Variables};
+use alt_ws::server::settings::embedded_file;
 use clap::{Parser, Subcommand};
 
 /// A real-time chat server that official socket.io clients use as it is.
@@ -101,6 +102,16 @@ pub(crate) fn main() -> ExitCode {
             error.exit_code()
         }
     }
+}
+
+/// The embedded store's file in a folder. One made on the way would look like an answer when only the folder is the wrong
+/// one.
+fn existing_store(folder: &Path) -> Result<PathBuf, CliError> {
+    let file = embedded_file(folder);
+    if file.exists() {
+        return Ok(file);
+    }
+    Err(CliError::Runtime(format!("there is no store {} yet; is DATA_DIR right?", file.display())))
 }
 
 /// Prints to standard output. Unlike `println!` it survives a reader that has gone, as in `alt-ws … | head`.

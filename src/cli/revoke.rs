@@ -8,7 +8,7 @@ use alt_ws::ids::Timestamp;
 use alt_ws::server::settings::postgres_settings;
 use alt_ws::store::revocations::RevocationList;
 
-use super::{CliError, complain, print};
+use super::{CliError, complain, existing_store, print};
 
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).args(["jti", "user", "list"])))]
@@ -82,12 +82,7 @@ fn open(variables: &Variables) -> Result<(RevocationList, String), CliError> {
     let runtime = |error: &dyn std::fmt::Display| CliError::Runtime(error.to_string());
     match structure(variables)? {
         (Structure::Embedded, folder) => {
-            let file = folder.join("alt.db");
-            // A list made on the way would look like a revocation when only the folder is the wrong one.
-            if !file.exists() {
-                let complaint = format!("there is no store {} yet; is DATA_DIR right?", file.display());
-                return Err(CliError::Runtime(complaint));
-            }
+            let file = existing_store(&folder)?;
             let place = format!("the store {}", file.display());
             let list = RevocationList::open(&file).map_err(|error| runtime(&format!("{place}: {error}")))?;
             Ok((list, place))

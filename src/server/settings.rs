@@ -121,10 +121,16 @@ pub struct Playground {
     pub secret: Option<Secret>,
 }
 
-/// Which store a configuration asks for. What is embedded is in one file, `alt.db` in `data_dir`.
+/// The one file in `data_dir` that everything embedded is in.
+#[must_use]
+pub fn embedded_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("alt.db")
+}
+
+/// Which store a configuration asks for.
 #[must_use]
 pub fn store_kind(stores: &Stores, data_dir: &Path) -> StoreKind {
-    let path = data_dir.join("alt.db");
+    let path = embedded_file(data_dir);
     match stores {
         Stores::Memory => StoreKind::Memory,
         Stores::Kept { structure: Structure::Embedded, messages: Messages::Embedded } => StoreKind::Sqlite { path },
